@@ -1,0 +1,122 @@
+"""Everything a user can set, read from the environment in this one place.
+
+Provider keys are not here: each SDK's own variable is read by the adapter, in the worker's
+environment only.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from speechfleet.errors import MisconfiguredError
+
+
+class Endpoint(BaseModel):
+    """One more server that speaks a provider's protocol, under a name of its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    adapter: str = Field("openai", description="whose protocol it speaks")
+    base_url: str
+    key_env: str | None = Field(None, description="the variable that holds its key; None: no key")
+    sample_rate: int | None = Field(None, gt=0, description="of its raw PCM, where not 24000")
+    limits: dict[str, int] = Field(default_factory=dict, description="e.g. input, slots")
+
+
+class Timeouts(BaseModel):
+    """The four time-outs of a provider call, in seconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    connect: float = Field(10.0, gt=0)
+    first_audio: float = Field(30.0, gt=0)
+    silence: float = Field(20.0, gt=0, description="between two chunks")
+    call: float = Field(300.0, gt=0, description="the whole call")
+
+
+class Settings(BaseSettings):
+    """Environment variables are the field names in capitals behind ``SPEECHFLEET_``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SPEECHFLEET_", env_nested_delimiter="__", frozen=True, extra="ignore"
+    )
+
+    redis_url: SecretStr | None = Field(
+        None, description="redis://, rediss://, unix:// or sentinel://host:port/service/db"
+    )
+    store: str | None = Field(None, description="s3://bucket/prefix or file:///folder")
+    namespace: str = Field("default", description="separates tenants; part of every key")
+
+    max_text: int = Field(5_000_000, gt=0, description="code points a job")
+    max_attempts: int = Field(5, ge=1, description="provider attempts before a job fails")
+    backoff: float = Field(0.5, gt=0, description="seconds before the first retry; doubles")
+    backoff_max: float = Field(60.0, gt=0, description="seconds")
+    record_ttl: float = Field(7 * 86400.0, gt=0, description="seconds a finished job is listed")
+    stream_ttl: float = Field(60.0, gt=0, description="seconds a stream outlives its end")
+    stream_window: int = Field(32 << 20, gt=0, description="bytes of a long job's audio in Redis")
+    stream_bytes: int = Field(512 << 20, gt=0, description="bytes of audio in Redis, all jobs")
+
+    slots: int = Field(100, ge=1, description="jobs a worker process speaks at once")
+    provider_slots: dict[str, int] = Field(
+        default_factory=dict, description='JSON, e.g. {"openai": 20}; else all slots'
+    )
+    look_ahead: int = Field(3, ge=0, description="segments of a job spoken ahead of the stream")
+    grace: float = Field(20.0, ge=0, description="seconds that SIGTERM leaves to running jobs")
+    store_patience: float = Field(
+        600.0, ge=0, description="seconds that a job holds its audio while the store refuses"
+    )
+    timeouts: Timeouts = Timeouts.model_construct(
+        connect=10.0, first_audio=30.0, silence=20.0, call=300.0
+    )
+
+    providers: Annotated[dict[str, str], NoDecode] = Field(
+        default_factory=dict, description="name=package.module:Class,... : your own"
+    )
+    endpoints: dict[str, Endpoint] = Field(
+        default_factory=dict, description="JSON: name -> adapter, base_url, key_env, ..."
+    )
+    result_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("*.aliyuncs.com",), description="hosts that result URLs are fetched from"
+    )
+    result_bytes: int = Field(256 << 20, gt=0, description="size limit of a fetched result")
+
+    @field_validator("providers", mode="before")
+    @classmethod
+    def _pairs(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+        for name, _, target in pairs:
+            if not name.strip() or ":" not in target:
+                raise ValueError("must be name=package.module:Class, separated by commas")
+        return {name.strip(): target.strip() for name, _, target in pairs}
+
+    @field_validator("result_hosts", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(host.strip() for host in value.split(",") if host.strip())
+        return value
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Settings:
+        """From the environment; a wrong value is a MisconfiguredError that names it."""
+        try:
+            return cls(**{name: v for name, v in overrides.items() if v is not None})
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = "__".join(str(part) for part in first["loc"]).upper()
+            message = f"SPEECHFLEET_{where}: {first['msg']}"
+            raise MisconfiguredError(message) from None
+        except ValueError as error:  # pydantic-settings: a JSON value that does not parse
+            raise MisconfiguredError(f"a SPEECHFLEET_ variable does not parse: {error}") from None
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The process's settings, read once."""
+    return Settings.load()

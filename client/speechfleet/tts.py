@@ -1,0 +1,297 @@
+"""The contract: what is said, what comes back, and what a model is.
+
+This is the domain, and the file to read first. The words and the behaviour are those of
+AgentScope's TTS module (version 1): text goes in and audio comes out *accumulatively*. A
+response holds ALL the audio so far, and every later one begins with the very same bytes:
+
+    text    "Hel"  "Hello, wor"  "Hello, world."        each push repeats what came before
+    audio   ▂▃▅    ▂▃▅▆▇         ▂▃▅▆▇▅▃▂               so does each response
+
+That is the meaning, not the cost. Behind a response stands a view into one growing buffer
+(`AudioBuffer`); base64 is made only when somebody asks for it, each byte once.
+
+Audio is raw PCM: signed 16 bit, little endian, mono unless the media type says otherwise
+(``audio/pcm;rate=24000``), without a header.
+"""
+
+from __future__ import annotations
+
+import uuid
+from abc import ABC, abstractmethod
+from base64 import b64decode, b64encode
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Literal, Self, TypedDict
+
+BYTES_PER_SAMPLE = 2
+"""s16le: two bytes a sample and channel."""
+
+
+class Base64Source(TypedDict):
+    """``data`` is base64 and prefix-stable: a later response's data begins with this one's."""
+
+    type: Literal["base64"]
+    media_type: str
+    data: str
+
+
+class AudioBlock(TypedDict):
+    """A piece of audio as a message's content block."""
+
+    type: Literal["audio"]
+    source: Base64Source
+
+
+@dataclass
+class Msg:
+    """What is to be said. ``id`` keys everything: the job, its stream, its session, its audio.
+
+    ``content`` is a string, or a list of content blocks of which those of type ``text`` are
+    spoken, joined by line ends. ``speech`` is the audio once it has been spoken.
+    """
+
+    name: str
+    content: str | list[Any] | None
+    role: Literal["user", "assistant", "system"] = "assistant"
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    speech: AudioBlock | None = None
+
+    def text(self) -> str:
+        """The text to be spoken, "" where there is none."""
+        if self.content is None or isinstance(self.content, str):
+            return self.content or ""
+        blocks = (b for b in self.content if isinstance(b, dict) and b.get("type") == "text")
+        return "\n".join(str(block.get("text") or "") for block in blocks)
+
+    def get_text_content(self) -> str | None:
+        """AgentScope's name for `text`; None where there is none."""
+        return self.text() or None
+
+
+@dataclass
+class TTSUsage:
+    """What a call cost: tokens where the provider counts them, characters as it bills them."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    time: float = 0.0
+    characters: int = 0
+    type: Literal["tts"] = "tts"
+
+
+class AudioBuffer:
+    """One growing run of bytes that hands out views which never change.
+
+    `view(n)` is a read-only view of the first ``n`` bytes, free of copying. Growing past the
+    capacity and truncating below what was handed out both go on in a new block, so a view
+    that somebody holds keeps its bytes. Total cost is linear in the bytes appended.
+    """
+
+    def __init__(self) -> None:
+        self._block = bytearray(1 << 14)
+        self._length = 0
+        self._handed_out = 0
+        self._encoded = ""
+
+    def __len__(self) -> int:
+        return self._length
+
+    def append(self, data: bytes | memoryview) -> None:
+        end = self._length + len(data)
+        if end > len(self._block):
+            self._move_to(max(end, 2 * len(self._block)))
+        # A slice assignment of equal length does not resize, which live views would forbid.
+        self._block[self._length : end] = data
+        self._length = end
+
+    def truncate(self, length: int) -> None:
+        """Forget what lies past ``length``; no-op where nothing does."""
+        if length >= self._length:
+            return
+        self._length = length
+        if length < self._handed_out:
+            self._move_to(len(self._block))
+            self._handed_out = length
+        self._encoded = self._encoded[: length // 3 * 4]
+
+    def view(self, length: int | None = None) -> memoryview:
+        length = self._length if length is None else length
+        if not 0 <= length <= self._length:
+            raise ValueError(f"the buffer holds {self._length} bytes, not {length}")
+        self._handed_out = max(self._handed_out, length)
+        return memoryview(self._block).toreadonly()[:length]
+
+    def base64(self, length: int, *, last: bool) -> str:
+        """Base64 of the first ``length`` bytes, each of them encoded once.
+
+        Unless ``last``, up to five bytes are held back so that the text ends on a whole group
+        of 3 bytes and a whole sample of 2, and so is a prefix of every later one.
+        """
+        if last:
+            whole = length // 3 * 3
+            return self._encode_to(whole) + b64encode(self.view(length)[whole:]).decode("ascii")
+        return self._encode_to(length // 6 * 6)
+
+    def _encode_to(self, end: int) -> str:
+        done = len(self._encoded) // 4 * 3
+        if end > done:
+            self._encoded += b64encode(self.view(end)[done:]).decode("ascii")
+        return self._encoded[: end // 3 * 4]
+
+    def _move_to(self, capacity: int) -> None:
+        block = bytearray(capacity)
+        block[: self._length] = memoryview(self._block)[: self._length]
+        self._block = block
+
+
+class TTSResponse:
+    """All the audio so far. Its fields are read as attributes or as items, with equal answers.
+
+    ``content`` is an `AudioBlock`, or None where there is no audio yet; ``is_last`` is true
+    for exactly one response of a stream. Built from a ready ``content`` (as a provider of
+    one's own does) or from an `AudioBuffer` by `of`, in which case base64 is made on demand.
+    """
+
+    def __init__(
+        self,
+        content: AudioBlock | None = None,
+        *,
+        id: str | None = None,
+        created_at: str | None = None,
+        type: Literal["tts"] = "tts",
+        usage: TTSUsage | None = None,
+        metadata: dict[str, Any] | None = None,
+        is_last: bool = True,
+    ) -> None:
+        self._content = content
+        self._buffer: AudioBuffer | None = None
+        self._length = 0
+        self._media_type = ""
+        self.id = id or uuid.uuid4().hex
+        self.created_at = created_at or datetime.now(UTC).isoformat(timespec="milliseconds")
+        self.type = type
+        self.usage = usage
+        self.metadata = metadata
+        self.is_last = is_last
+
+    @classmethod
+    def of(
+        cls,
+        buffer: AudioBuffer,
+        media_type: str,
+        *,
+        is_last: bool,
+        usage: TTSUsage | None = None,
+        id: str | None = None,
+    ) -> TTSResponse:
+        """The audio that ``buffer`` holds now; it may go on growing."""
+        response = cls(None, usage=usage, is_last=is_last, id=id)
+        response._buffer, response._length = buffer, len(buffer)
+        response._media_type = media_type
+        # Pins these bytes: a truncation of the buffer must not reach into this response.
+        response._view = buffer.view()
+        return response
+
+    _view: memoryview | None = None
+
+    @property
+    def content(self) -> AudioBlock | None:
+        if self._content is None and self._buffer is not None and self._length:
+            data = self._buffer.base64(self._length, last=self.is_last)
+            source = Base64Source(type="base64", media_type=self._media_type, data=data)
+            self._content = AudioBlock(type="audio", source=source)
+        return self._content
+
+    @property
+    def media_type(self) -> str:
+        """As in ``content``, without making the base64; "" where there is no audio."""
+        if self._buffer is not None:
+            return self._media_type
+        return self._content["source"]["media_type"] if self._content else ""
+
+    def audio_from(self, start: int) -> bytes | memoryview:
+        """The raw bytes [start, end of this response), decoding no more than these."""
+        if self._view is not None:
+            return self._view[start:]
+        if self._content is None:
+            return b""
+        group = start // 3
+        return b64decode(self._content["source"]["data"][group * 4 :])[start - group * 3 :]
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.keys():
+            raise KeyError(name)
+        return getattr(self, name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self.keys() else default
+
+    def keys(self) -> tuple[str, ...]:
+        return ("content", "id", "created_at", "type", "usage", "metadata", "is_last")
+
+    def __repr__(self) -> str:
+        size = self._length if self._buffer is not None else "base64" if self._content else 0
+        return f"TTSResponse(id={self.id!r}, audio={size}, is_last={self.is_last})"
+
+
+class TTSModelBase(ABC):
+    """A speech model, with or without a fleet around it.
+
+    Two kinds, told apart by ``supports_streaming_input``:
+
+    - *Whole text*: only `synthesize`. ``connect`` and ``close`` are not called.
+    - *Realtime*: `connect`; any number of `push`; one `synthesize`; `close`. One msg.id at a
+      time: a push with another id while one is active is a RuntimeError. `close` without
+      `synthesize` means that nobody wants the rest.
+    """
+
+    supports_streaming_input: bool = False
+    model_name: str
+    stream: bool
+
+    def __init__(self, model_name: str, stream: bool) -> None:
+        self.model_name = model_name
+        self.stream = stream
+
+    async def __aenter__(self) -> Self:
+        if self.supports_streaming_input:
+            await self.connect()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.supports_streaming_input:
+            await self.close()
+
+    async def connect(self) -> None:
+        """Open the provider's session. Realtime models only."""
+        raise NotImplementedError(f"{type(self).__name__} takes no streaming input")
+
+    async def close(self) -> None:
+        """Close it; idempotent. Realtime models only."""
+        raise NotImplementedError(f"{type(self).__name__} takes no streaming input")
+
+    async def push(self, msg: Msg, **kwargs: Any) -> TTSResponse:
+        """Take the text so far (accumulated, never a delta) and return at once.
+
+        The response holds all the audio there is so far, or content None. Unchanged, empty
+        or missing text sends nothing. Realtime models only.
+        """
+        raise NotImplementedError(f"{type(self).__name__} takes no streaming input")
+
+    @abstractmethod
+    async def synthesize(
+        self, msg: Msg | None = None, **kwargs: Any
+    ) -> TTSResponse | AsyncGenerator[TTSResponse, None]:
+        """Speak the (rest of the) text to its end.
+
+        With ``stream=True`` the awaited value is an async generator of accumulated responses,
+        the last of them with ``is_last``, for empty text too; otherwise one whole response.
+        Audio that ended early is an error, never a success.
+        """

@@ -1,0 +1,190 @@
+"""What an adapter is: one async generator of bytes, and a description of what it can do.
+
+An adapter subclasses `ProviderModel`, declares `capabilities` and writes `speak`. This base
+turns that into the contract of `speechfleet.tts`: accumulated responses, the last flagged,
+whole frames only, the four time-outs, and no silent success.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+from speechfleet.errors import IncompleteAudio, ProviderTimeout
+from speechfleet.settings import Timeouts
+from speechfleet.tts import BYTES_PER_SAMPLE, AudioBuffer, Msg, TTSModelBase, TTSResponse, TTSUsage
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a model can do, as far as the fleet has to know.
+
+    ``input_limit`` counts in ``unit``, by ``count``; it is what one call may carry. ``voices``
+    empty: the server has to be asked, or takes any. ``sample_rate`` in Hz is what the provider
+    declares; the truth is read from each call.
+    """
+
+    input_limit: int = 4096
+    unit: str = "characters"
+    count: Callable[[str], int] = len
+    sample_rate: int = 24_000
+    default_voice: str = ""
+    voices: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    streaming_input: bool = False
+    streaming_output: bool = True
+    segment_gap: float = 0.0
+    """Seconds of silence that belong between two segments, where the provider leaves none."""
+
+
+@dataclass(frozen=True)
+class Audio:
+    """Bytes as they came: s16le PCM, any length, also odd (the base carries the rest over)."""
+
+    data: bytes
+    sample_rate: int
+    channels: int = 1
+
+
+@dataclass(frozen=True)
+class Report:
+    """What else a call told: any part at any time; later parts add to earlier ones."""
+
+    usage: TTSUsage | None = None
+    request_id: str = ""
+    words: tuple[tuple[int, int, int], ...] = ()
+    """(start, end) in code points of the text, and the millisecond at which it is spoken."""
+
+
+class ProviderOptions(BaseModel):
+    """The typed options of a provider; each adapter has a subclass. Unknown ones are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ProviderModel(TTSModelBase):
+    """A model of one voice. Any number of `synthesize` calls may run at once on one loop."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities()
+    Options: ClassVar[type[ProviderOptions]] = ProviderOptions
+
+    def __init__(
+        self,
+        model_name: str,
+        stream: bool = True,
+        voice: str = "",
+        timeouts: Timeouts | None = None,
+        options: ProviderOptions | None = None,
+    ) -> None:
+        super().__init__(model_name, stream)
+        self.voice = voice or self.capabilities.default_voice
+        self.timeouts = timeouts or Timeouts()
+        self.options = options or self.Options()
+
+    @abstractmethod
+    def speak(self, text: str) -> AsyncGenerator[Audio | Report, None]:
+        """One call: the audio of ``text`` (not empty, within the limit) as it arrives.
+
+        Raises ProviderError, mapped and with ``retryable`` decided. Returning means that the
+        provider said it was done. Closing the generator closes the connection at once.
+        """
+
+    async def synthesize(
+        self, msg: Msg | None = None, **kwargs: Any
+    ) -> TTSResponse | AsyncGenerator[TTSResponse, None]:
+        responses = self._responses(msg.text() if msg else "")
+        if self.stream:
+            return responses
+        last = TTSResponse()
+        async with aclosing(responses):
+            async for response in responses:
+                last = response
+        return last
+
+    async def _responses(self, text: str) -> AsyncGenerator[TTSResponse, None]:
+        call = _Call()
+        if text.strip():
+            async with aclosing(timed(self.speak(text), self.timeouts)) as parts:
+                async for part in parts:
+                    if isinstance(part, Report):
+                        call.report(part)
+                    elif call.take(part):
+                        yield call.response(is_last=False)
+            call.check_complete()
+        yield call.response(is_last=True)
+
+
+@dataclass
+class _Call:
+    """The audio and the reports of one call."""
+
+    buffer: AudioBuffer = field(default_factory=AudioBuffer)
+    odd: bytes = b""
+    sample_rate: int = 0
+    channels: int = 1
+    usage: TTSUsage | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def take(self, audio: Audio) -> bool:
+        """Append whole frames, carry the rest; whether anything was appended."""
+        if self.sample_rate and (audio.sample_rate, audio.channels) != (
+            self.sample_rate,
+            self.channels,
+        ):
+            raise IncompleteAudio("the provider changed its sample rate within one call")
+        self.sample_rate, self.channels = audio.sample_rate, audio.channels
+        data = self.odd + audio.data if self.odd else audio.data
+        whole = len(data) - len(data) % (BYTES_PER_SAMPLE * self.channels)
+        self.odd = data[whole:]
+        if whole:
+            self.buffer.append(data[:whole])
+        return whole > 0
+
+    def report(self, report: Report) -> None:
+        self.usage = report.usage or self.usage
+        if report.request_id:
+            self.metadata["request_id"] = report.request_id
+        if report.words:
+            self.metadata["words"] = (*self.metadata.get("words", ()), *report.words)
+
+    def check_complete(self) -> None:
+        if self.odd:
+            raise IncompleteAudio("the audio ended in the middle of a sample")
+        if not len(self.buffer):
+            raise IncompleteAudio("the provider answered without any audio")
+
+    def response(self, *, is_last: bool) -> TTSResponse:
+        media_type = f"audio/pcm;rate={self.sample_rate or 24_000}"
+        if self.channels != 1:
+            media_type += f";channels={self.channels}"
+        response = TTSResponse.of(self.buffer, media_type, is_last=is_last, usage=self.usage)
+        response.metadata = dict(self.metadata) or None
+        return response
+
+
+async def timed(
+    parts: AsyncGenerator[Audio | Report, None], timeouts: Timeouts
+) -> AsyncGenerator[Audio | Report, None]:
+    """The same parts, or ProviderTimeout naming which of the time-outs passed."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + timeouts.call
+    limit, what = timeouts.first_audio, "first audio"
+    async with aclosing(parts):
+        while True:
+            left = end - loop.time()
+            try:
+                async with asyncio.timeout(min(limit, left)):
+                    part = await anext(parts)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                name, seconds = (what, limit) if limit < left else ("whole call", timeouts.call)
+                raise ProviderTimeout(f"{name}: nothing came within {seconds:g} s") from None
+            if isinstance(part, Audio):
+                limit, what = timeouts.silence, "silence between chunks"
+            yield part
