@@ -94,6 +94,8 @@ class AudioBuffer:
         self._length = 0
         self._handed_out = 0
         self._encoded = ""
+        self.generation = 0
+        """How often audio that was handed out has been replaced."""
 
     def __len__(self) -> int:
         return self._length
@@ -114,6 +116,7 @@ class AudioBuffer:
         if length < self._handed_out:
             self._move_to(len(self._block))
             self._handed_out = length
+            self.generation += 1
         self._encoded = self._encoded[: length // 3 * 4]
 
     def view(self, length: int | None = None) -> memoryview:
@@ -122,6 +125,10 @@ class AudioBuffer:
             raise ValueError(f"the buffer holds {self._length} bytes, not {length}")
         self._handed_out = max(self._handed_out, length)
         return memoryview(self._block).toreadonly()[:length]
+
+    def snapshot(self) -> AudioSnapshot:
+        """All the audio there is now, whatever becomes of the buffer."""
+        return AudioSnapshot(self.view(), self, self.generation)
 
     def base64(self, length: int, *, last: bool) -> str:
         """Base64 of the first ``length`` bytes, each of them encoded once.
@@ -146,6 +153,21 @@ class AudioBuffer:
         self._block = block
 
 
+@dataclass(frozen=True)
+class AudioSnapshot:
+    """The audio of one moment: ``view`` never changes, and its base64 is prefix-stable."""
+
+    view: memoryview
+    _buffer: AudioBuffer
+    _generation: int
+
+    def base64(self, *, last: bool) -> str:
+        if self._buffer.generation == self._generation:
+            return self._buffer.base64(len(self.view), last=last)
+        whole = len(self.view) if last else len(self.view) // 6 * 6
+        return b64encode(self.view[:whole]).decode("ascii")
+
+
 class TTSResponse:
     """All the audio so far. Its fields are read as attributes or as items, with equal answers.
 
@@ -166,8 +188,7 @@ class TTSResponse:
         is_last: bool = True,
     ) -> None:
         self._content = content
-        self._buffer: AudioBuffer | None = None
-        self._length = 0
+        self._audio: AudioSnapshot | None = None
         self._media_type = ""
         self.id = id or uuid.uuid4().hex
         self.created_at = created_at or datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -179,27 +200,23 @@ class TTSResponse:
     @classmethod
     def of(
         cls,
-        buffer: AudioBuffer,
+        audio: AudioBuffer | AudioSnapshot,
         media_type: str,
         *,
         is_last: bool,
         usage: TTSUsage | None = None,
         id: str | None = None,
     ) -> TTSResponse:
-        """The audio that ``buffer`` holds now; it may go on growing."""
+        """The audio that a buffer holds now (it may go on growing), or held at a snapshot."""
         response = cls(None, usage=usage, is_last=is_last, id=id)
-        response._buffer, response._length = buffer, len(buffer)
+        response._audio = audio.snapshot() if isinstance(audio, AudioBuffer) else audio
         response._media_type = media_type
-        # Pins these bytes: a truncation of the buffer must not reach into this response.
-        response._view = buffer.view()
         return response
-
-    _view: memoryview | None = None
 
     @property
     def content(self) -> AudioBlock | None:
-        if self._content is None and self._buffer is not None and self._length:
-            data = self._buffer.base64(self._length, last=self.is_last)
+        if self._content is None and self._audio is not None and len(self._audio.view):
+            data = self._audio.base64(last=self.is_last)
             source = Base64Source(type="base64", media_type=self._media_type, data=data)
             self._content = AudioBlock(type="audio", source=source)
         return self._content
@@ -207,14 +224,14 @@ class TTSResponse:
     @property
     def media_type(self) -> str:
         """As in ``content``, without making the base64; "" where there is no audio."""
-        if self._buffer is not None:
+        if self._audio is not None:
             return self._media_type
         return self._content["source"]["media_type"] if self._content else ""
 
     def audio_from(self, start: int) -> bytes | memoryview:
         """The raw bytes [start, end of this response), decoding no more than these."""
-        if self._view is not None:
-            return self._view[start:]
+        if self._audio is not None:
+            return self._audio.view[start:]
         if self._content is None:
             return b""
         group = start // 3
@@ -232,7 +249,7 @@ class TTSResponse:
         return ("content", "id", "created_at", "type", "usage", "metadata", "is_last")
 
     def __repr__(self) -> str:
-        size = self._length if self._buffer is not None else "base64" if self._content else 0
+        size = len(self._audio.view) if self._audio else "base64" if self._content else 0
         return f"TTSResponse(id={self.id!r}, audio={size}, is_last={self.is_last})"
 
 

@@ -1,0 +1,20 @@
+-- Stop the job, wherever it is; its worker learns it from the channel or from its next write.
+--
+-- ARGV   2 reason
+-- Reply  {state there is now, "1" if this call did it}
+local r = get('state', 'text_end')
+if not r[1] then
+  return {}
+end
+if not NEXT[r[1]]['cancel'] then
+  return {r[1], '0'}
+end
+local at = now()
+move(r[1], 'cancel', at)
+leave_line()
+leave_worker()
+redis.call('HSET', RECORD, 'code', 'cancelled', 'message', ARGV[2], 'ended', at)
+tell(at, 'cancel', ARGV[2])
+end_epoch(at, 'kind', 'cancelled', 'reason', ARGV[2], 'text_end', r[2] or '0')
+redis.call('PUBLISH', CANCELLED, NAME)
+return {'CANCELLED', '1'}

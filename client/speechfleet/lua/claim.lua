@@ -1,0 +1,33 @@
+-- Give the job to one execution. Only from QUEUED, or again to the very same token.
+--
+-- ARGV   2 sequence of the message, "" for any   3 token   4 boot   5 "1": runs alone
+--        6 highest record version that the worker reads   7 losses after which a job runs alone
+-- Reply  {"granted", record, segments} | {"refused", why} | {"alone"} | {"gone"}
+local r = get('state', 'seq', 'token', 'epoch', 'v', 'streak')
+local state = r[1]
+if not state then
+  return {'gone'}
+end
+if tonumber(r[5] or '1') > tonumber(ARGV[6]) then
+  return {'refused', 'newer record'}
+end
+if not (state == 'RUNNING' and r[3] == ARGV[3]) then
+  if not NEXT[state]['claim'] then
+    return {'refused', state}
+  end
+  if ARGV[2] ~= '' and ARGV[2] ~= r[2] then
+    return {'refused', 'an older message'}
+  end
+  if ARGV[5] ~= '1' and tonumber(r[6] or '0') >= tonumber(ARGV[7]) then
+    return {'alone'}
+  end
+  local at = now()
+  leave_line()
+  move(state, 'claim', at)
+  redis.call('HSET', RECORD, 'token', ARGV[3], 'boot', ARGV[4])
+  redis.call('HSETNX', RECORD, 'started', at)
+  redis.call('HINCRBY', RECORD, 'claims', 1)
+  redis.call('SADD', RUNNING .. ARGV[4], NAME)
+  tell(at, 'claim', ARGV[3])
+end
+return {'granted', redis.call('HGETALL', RECORD), redis.call('LRANGE', SEGMENTS .. r[4], 0, -1)}

@@ -1,0 +1,109 @@
+-- What every job script but publish.lua and rewind.lua begins with.
+--
+-- KEYS   1 record      hash      2 streams     prefix, + epoch    3 segments  prefix, + epoch
+--        4 index       prefix, + state         5 pending   prefix, + list
+--        6 running     prefix, + boot          7 delayed   zset   8 sequence  counter
+--        9 usage       prefix, + day:account  10 uses      prefix, + hash
+--       11 bytes       counter   12 expiring   zset
+--       13 ended       channel   14 cancelled  channel
+-- ARGV   1 name of the job; the rest stands in each script's own header
+--
+-- @TRANSITIONS@, @MESSAGE@ and the numbers are filled in by ledger.py when it loads the script.
+local RECORD, STREAMS, SEGMENTS, INDEX, PENDING, RUNNING, DELAYED, SEQUENCE, USAGE, USES, BYTES,
+  EXPIRING, ENDED, CANCELLED = unpack(KEYS)
+local NAME = ARGV[1]
+local NEXT = @TRANSITIONS@
+local MESSAGE = [==[@MESSAGE@]==]
+local BEHIND = '@BEHIND@' -- kombu's suffix of the list that is popped after the head's
+local STREAM_TTL, RECORD_TTL = @STREAM_TTL@, @RECORD_TTL@
+local STORY_BYTES = 8000
+
+local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function get(...)
+  return redis.call('HMGET', RECORD, ...)
+end
+
+local function tell(at, event, detail)
+  local story = redis.call('HGET', RECORD, 'story') or ''
+  if #story > STORY_BYTES then
+    local cut = string.find(story, '\n', #story - STORY_BYTES / 2, true)
+    story = string.sub(story, cut + 1)
+  end
+  detail = string.gsub(detail or '', '%c', ' ')
+  redis.call('HSET', RECORD, 'story', story .. string.format('%d %s %s\n', at, event, detail))
+end
+
+-- The state that the event leads to, with the index kept; nil where the table has none.
+local function move(state, event, at)
+  local to = NEXT[state] and NEXT[state][event]
+  if not to then
+    return nil
+  end
+  redis.call('HSET', RECORD, 'state', to, 'updated', at)
+  redis.call('ZREM', INDEX .. state, NAME)
+  redis.call('ZADD', INDEX .. to, at, NAME)
+  return to
+end
+
+-- A message with a new sequence number. The head of the line is a list of its own (kombu's
+-- priority 0), so that within each list the sequence only grows from the oldest message on:
+-- the rule for lost messages depends on it.
+local function enqueue(queue, at_head)
+  local sequence = redis.call('INCR', SEQUENCE)
+  local list = at_head and queue or queue .. BEHIND
+  redis.call('HSET', RECORD, 'seq', sequence, 'list', list)
+  redis.call('ZADD', PENDING .. list, sequence, NAME)
+  local message = string.gsub(MESSAGE, '@(%u+)@', {
+    JOB = NAME, SEQ = tostring(sequence), QUEUE = queue, PRIORITY = at_head and '0' or '3',
+  })
+  redis.call('LPUSH', list, message)
+end
+
+local function leave_line()
+  local list = redis.call('HGET', RECORD, 'list')
+  if list then
+    redis.call('ZREM', PENDING .. list, NAME)
+  end
+  redis.call('ZREM', DELAYED, NAME)
+end
+
+local function leave_worker()
+  local boot = redis.call('HGET', RECORD, 'boot')
+  if boot then
+    redis.call('SREM', RUNNING .. boot, NAME)
+  end
+  redis.call('HDEL', RECORD, 'boot', 'token')
+end
+
+-- One terminal entry, and everything of this epoch begins to expire.
+local function end_epoch(at, ...)
+  local r = get('epoch', 'streamed')
+  local stream, segments = STREAMS .. r[1], SEGMENTS .. r[1]
+  redis.call('XADD', stream, '*', ...)
+  redis.call('PEXPIRE', stream, STREAM_TTL)
+  if tonumber(r[2] or '0') > 0 then
+    redis.call('ZADD', EXPIRING, at + STREAM_TTL, stream .. '|' .. r[2])
+  end
+  redis.call('PEXPIRE', RECORD, RECORD_TTL)
+  redis.call('PEXPIRE', segments, RECORD_TTL)
+  redis.call('PUBLISH', ENDED, redis.call('HGET', RECORD, 'state'))
+end
+
+-- Name and number pairs from ARGV[first] on, added to the job's and to the day's sums.
+local function add_usage(at, account, first)
+  local sums = USAGE .. math.floor(at / 86400000) .. ':' .. account
+  for i = first, #ARGV, 2 do
+    redis.call('HINCRBY', RECORD, 'usage.' .. ARGV[i], ARGV[i + 1])
+    redis.call('HINCRBY', sums, ARGV[i], ARGV[i + 1])
+  end
+end
+
+-- Whether the execution with this token still owns the job.
+local function owned(token)
+  local r = get('state', 'token')
+  return r[1] == 'RUNNING' and r[2] == token
+end

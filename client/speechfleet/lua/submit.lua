@@ -1,0 +1,20 @@
+-- A new job and its message, or the job that is there already.
+--
+-- ARGV   2 digest   3 queue   4 "1": send a message   5... fields of the record, in pairs
+-- Reply  {"new" | "held" | "conflict", state, epoch}
+local held = get('digest', 'state', 'epoch')
+if held[2] then
+  if held[1] ~= ARGV[2] then
+    return {'conflict', held[2], held[3]}
+  end
+  return {'held', held[2], held[3]}
+end
+local at = now()
+redis.call('HSET', RECORD, 'state', 'QUEUED', 'epoch', 1, 'created', at, 'updated', at,
+  'digest', ARGV[2], 'queue', ARGV[3], 'seq', 0, unpack(ARGV, 5))
+redis.call('ZADD', INDEX .. 'QUEUED', at, NAME)
+if ARGV[4] == '1' then
+  enqueue(ARGV[3], false)
+end
+tell(at, 'submit', '')
+return {'new', 'QUEUED', '1'}
