@@ -6,7 +6,8 @@
     │   ├── UnknownModel  UnknownVoice  UnknownFormat  UnknownOption
     │   └── Conflict                the id stands for another request
     ├── MisconfiguredError          a setting, or something missing on this machine
-    │   └── MissingExtra            a package that an extra installs
+    │   ├── MissingExtra            a package that an extra installs
+    │   └── FolderInUse             another fleet runs on the same data folder
     ├── JobNotFound                 no record under this id
     ├── NewerRecord                 a record written by a newer version
     ├── IllegalTransition           the job's state does not allow it
@@ -170,6 +171,12 @@ class MissingExtra(MisconfiguredError):
         super().__init__(
             f"{what} needs the extra {extra!r}: pip install 'speechfleet[{extra}]'"
         )
+
+
+class FolderInUse(MisconfiguredError):
+    """Another embedded fleet runs on this data folder; join it, or choose another folder."""
+
+    code = "folder_in_use"
 
 
 # --- the life of a job ----------------------------------------------------------------------

@@ -8,6 +8,7 @@
     speechfleet.1:running:<boot>              set: jobs that a worker process owns
     speechfleet.1:delayed                     zset: jobs by the time of their next attempt
     speechfleet.1:sequence                    counter of messages
+    speechfleet.1:lists                       set: every list that messages were put into
     speechfleet.1:beats                       hash: boot -> number of heartbeats
     speechfleet.1:boot:<boot>                 string: what the worker can do, as JSON
     speechfleet.1:usage:<day>:<ns>:<model>    hash: sums of usage
@@ -34,6 +35,7 @@ PREFIX = "speechfleet.1"
 
 DELAYED = f"{PREFIX}:delayed"
 SEQUENCE = f"{PREFIX}:sequence"
+LISTS = f"{PREFIX}:lists"
 BEATS = f"{PREFIX}:beats"
 BYTES = f"{PREFIX}:bytes"
 EXPIRING = f"{PREFIX}:expiring"
@@ -107,6 +109,7 @@ class JobKeys:
             EXPIRING,
             self.ended,
             CANCELLED,
+            LISTS,
         ]
 
 

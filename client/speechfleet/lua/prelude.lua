@@ -5,12 +5,12 @@
 --        6 running     prefix, + boot          7 delayed   zset   8 sequence  counter
 --        9 usage       prefix, + day:account  10 uses      prefix, + hash
 --       11 bytes       counter   12 expiring   zset
---       13 ended       channel   14 cancelled  channel
+--       13 ended       channel   14 cancelled  channel   15 lists   set
 -- ARGV   1 name of the job; the rest stands in each script's own header
 --
 -- @TRANSITIONS@, @MESSAGE@ and the numbers are filled in by ledger.py when it loads the script.
 local RECORD, STREAMS, SEGMENTS, INDEX, PENDING, RUNNING, DELAYED, SEQUENCE, USAGE, USES, BYTES,
-  EXPIRING, ENDED, CANCELLED = unpack(KEYS)
+  EXPIRING, ENDED, CANCELLED, LISTS = unpack(KEYS)
 local NAME = ARGV[1]
 local NEXT = @TRANSITIONS@
 local MESSAGE = [==[@MESSAGE@]==]
@@ -60,6 +60,7 @@ local function enqueue(queue, at_head)
   local message = string.gsub(MESSAGE, '@(%u+)@', {
     JOB = NAME, SEQ = tostring(sequence), QUEUE = queue, PRIORITY = at_head and '0' or '3',
   })
+  redis.call('SADD', LISTS, list)
   redis.call('LPUSH', list, message)
 end
 

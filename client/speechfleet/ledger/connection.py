@@ -1,0 +1,160 @@
+"""Connecting to Redis, and its errors as ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis.asyncio
+from redis import exceptions
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import ExponentialBackoff
+
+from speechfleet.errors import FleetFull, FleetUnavailable, MisconfiguredError
+from speechfleet.ledger.scripts import Scripts
+from speechfleet.settings import Settings
+
+OLDEST = (6, 2)
+
+
+@dataclass(frozen=True)
+class Server:
+    """What the server says of itself. ``run_id`` changes with every start."""
+
+    version: tuple[int, ...]
+    run_id: str
+    cluster: bool
+    append_only: bool
+    eviction: str
+    memory_used: int
+    memory_limit: int
+
+
+class Connection:
+    """One process's (one event loop's) way to Redis.
+
+    ``patience``: seconds that a command is tried again while Redis is away. A worker waits for
+    its return; a client wants to hear of it.
+    """
+
+    def __init__(self, settings: Settings, *, patience: float = 2.0) -> None:
+        if settings.redis_url is None:
+            raise MisconfiguredError(
+                "no Redis is set: give SPEECHFLEET_REDIS_URL, or start a fleet of your own "
+                "with `speechfleet up`"
+            )
+        self.settings = settings
+        self._url = settings.redis_url.get_secret_value()
+        self._patience = patience
+        self.redis = self.client()
+        self.scripts = Scripts(self.redis, settings, errors)
+        self._opened = False
+
+    def client(self, *, blocking: bool = False) -> redis.asyncio.Redis:
+        """A client of its own; ``blocking``: for commands that wait in the server."""
+        options: dict[str, Any] = {
+            "socket_connect_timeout": 5,
+            "socket_timeout": None if blocking else 30,
+            "protocol": 2,
+            "retry": Retry(
+                ExponentialBackoff(cap=0.5, base=0.02), 0 if blocking else self._retries()
+            ),
+        }
+        try:
+            if self._url.startswith("sentinel://"):
+                return _sentinel_client(self._url, options)
+            return redis.asyncio.Redis.from_url(self._url, **options)
+        except ValueError as error:
+            raise MisconfiguredError(f"SPEECHFLEET_REDIS_URL: {error}") from None
+
+    def _retries(self) -> int:
+        return 4 + int(self._patience / 0.5)
+
+    async def open(self) -> None:
+        """Check the server once, and load the scripts. Idempotent."""
+        if self._opened:
+            return
+        with errors():
+            server = await self.server()
+        if server.cluster:
+            raise MisconfiguredError(
+                "this is a Redis Cluster, which Celery's transport cannot use: point "
+                "SPEECHFLEET_REDIS_URL at a single primary, or at Sentinel"
+            )
+        if server.version < OLDEST:
+            raise MisconfiguredError(
+                f"Redis {'.'.join(map(str, server.version))} is too old: 6.2 or Valkey is needed"
+            )
+        self.scripts.may_pass_memory_limit = server.version >= (7,)
+        self._opened = True
+
+    async def server(self) -> Server:
+        info: dict[str, Any] = await self.redis.info()
+        return Server(
+            version=tuple(int(part) for part in str(info["redis_version"]).split(".")[:3]),
+            run_id=str(info["run_id"]),
+            cluster=bool(info.get("cluster_enabled", 0)),
+            append_only=bool(info.get("aof_enabled", 0)),
+            eviction=str(info.get("maxmemory_policy", "")),
+            memory_used=int(info.get("used_memory", 0)),
+            memory_limit=int(info.get("maxmemory", 0)),
+        )
+
+    async def close(self) -> None:
+        await self.scripts.close()
+        await self.redis.aclose()
+
+
+def _sentinel_client(url: str, options: dict[str, Any]) -> redis.asyncio.Redis:
+    """``sentinel://[:password@]host:port[,host:port...]/service[/db]``."""
+    parts = urlsplit(url)
+    service, _, database = parts.path.strip("/").partition("/")
+    hosts = parts.netloc.rpartition("@")[2]
+    if not service or not hosts:
+        raise ValueError("a sentinel URL is sentinel://host:port[,host:port]/service[/db]")
+    pairs = [(host.partition(":")[0], int(host.partition(":")[2] or 26379)) for host in hosts.split(",")]
+    sentinel = Sentinel(pairs, socket_connect_timeout=5)  # type: ignore[no-untyped-call]
+    client: redis.asyncio.Redis = sentinel.master_for(
+        service, db=int(database or 0), password=parts.password, **options
+    )
+    return client
+
+
+@contextmanager
+def errors() -> Iterator[None]:
+    """Redis' errors as ours: the one boundary."""
+    try:
+        yield
+    except (exceptions.AuthenticationError, exceptions.NoPermissionError):
+        raise MisconfiguredError(
+            "Redis refuses the password or the user: mend SPEECHFLEET_REDIS_URL "
+            "(redis://user:password@host:port/db)"
+        ) from None
+    except exceptions.OutOfMemoryError as error:
+        raise _full(error) from None
+    except exceptions.ResponseError as error:
+        raise _response_error(error) from None
+    except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
+        raise FleetUnavailable(
+            f"Redis cannot be reached ({type(error).__name__}): is it running, and is "
+            "SPEECHFLEET_REDIS_URL right?"
+        ) from error
+
+
+def _full(error: Exception) -> FleetFull:
+    return FleetFull("Redis has no memory left (maxmemory): wait, or give it more")
+
+
+def _response_error(error: exceptions.ResponseError) -> Exception:
+    text = str(error)
+    if "OOM" in text:
+        return _full(error)
+    if "NOAUTH" in text or "WRONGPASS" in text:
+        return MisconfiguredError("Redis needs a password: give it in SPEECHFLEET_REDIS_URL")
+    if any(sign in text for sign in ("READONLY", "MASTERDOWN", "LOADING", "MISCONF", "BUSY")):
+        return FleetUnavailable(f"Redis does not serve now: {text[:120]}")
+    return error

@@ -1,0 +1,189 @@
+"""What a client does with jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Literal
+
+from speechfleet import keys
+from speechfleet.chunks import Entry, decode
+from speechfleet.errors import Conflict, IllegalTransition, JobNotFound
+from speechfleet.jobs import RECORD_VERSION, Record, Request, Segment, State
+from speechfleet.keys import JobKeys
+from speechfleet.ledger.connection import Connection
+from speechfleet.ledger.scripts import Argument
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """``new``: this call made the job; else it was there already, with the same request."""
+
+    new: bool
+    state: State
+    epoch: int
+
+
+class Jobs:
+    """Records by (namespace, id). Every method is one script or one command."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._scripts = connection.scripts
+
+    async def submit(
+        self, namespace: str, id: str, request: Request, *, message: bool = True
+    ) -> Submitted:
+        """Write record and message at once, or find the same job. Raises Conflict.
+
+        ``message=False`` is for a worker that writes a record again which Redis lost.
+        """
+        job = JobKeys(namespace, id)
+        outcome, state, epoch = await self._scripts.run(
+            "submit",
+            job.all,
+            job.name,
+            request.digest,
+            keys.queue(request.lane, request.provider),
+            "1" if message else "0",
+            *_fields(request),
+        )
+        if outcome == b"conflict":
+            raise Conflict(
+                f"the id {id!r} stands for another request already (state {state.decode()}): "
+                "take another id, or delete that job"
+            )
+        return Submitted(outcome == b"new", State(state.decode()), int(epoch))
+
+    async def find(self, namespace: str, id: str) -> Record | None:
+        raw = await self._scripts.call("HGETALL", JobKeys(namespace, id).record)
+        return Record.decode(namespace, id, raw) if raw else None
+
+    async def load(self, namespace: str, id: str) -> Record:
+        """Raises JobNotFound, NewerRecord."""
+        record = await self.find(namespace, id)
+        if record is None:
+            raise JobNotFound(
+                f"no job {id!r} in namespace {namespace!r}: never submitted, expired or deleted"
+            )
+        return record
+
+    async def segments(self, namespace: str, id: str, epoch: int, first: int = 0) -> list[Segment]:
+        raw = await self._scripts.call(
+            "LRANGE", JobKeys(namespace, id).segments(epoch), first, -1
+        )
+        return [Segment.decode(item) for item in raw]
+
+    async def entries(
+        self, namespace: str, id: str, epoch: int, after: str = "-", count: int = 64
+    ) -> list[tuple[str, Entry | None]]:
+        """At most ``count`` entries of the stream from (excluding) the entry ``after``."""
+        start = after if after == "-" else f"({after}"
+        raw = await self._scripts.call(
+            "XRANGE", JobKeys(namespace, id).stream(epoch), start, "+", "COUNT", count
+        )
+        return [(entry.decode(), decode(fields)) for entry, fields in raw]
+
+    async def cancel(self, namespace: str, id: str, reason: str) -> bool:
+        """Whether this call cancelled it; False where it had ended before. Raises JobNotFound."""
+        job = JobKeys(namespace, id)
+        reply = await self._scripts.run("cancel", job.all, job.name, reason)
+        if not reply:
+            await self.load(namespace, id)
+        return bool(reply[1] == b"1")
+
+    async def retry(self, namespace: str, id: str) -> int:
+        """The number of the new epoch. Raises JobNotFound, IllegalTransition."""
+        job = JobKeys(namespace, id)
+        reply = await self._scripts.run("retry", job.all, job.name)
+        if not reply:
+            await self.load(namespace, id)
+        state, epoch, done = reply
+        if done != b"1":
+            raise IllegalTransition(
+                f"job {id!r} is {state.decode()}: only one that has ended can be retried"
+            )
+        return int(epoch)
+
+    async def delete(self, namespace: str, id: str) -> list[str] | Literal["running"]:
+        """Erase the job from Redis; the hashes of segments that nothing else uses."""
+        job = JobKeys(namespace, id)
+        reply = await self._scripts.run("delete", job.all, job.name)
+        return "running" if reply == b"running" else [hash.decode() for hash in reply]
+
+    async def list(
+        self, namespace: str, states: Sequence[State], *, offset: int = 0, count: int = 100
+    ) -> list[Record]:
+        """Records, newest first in each state. Fields without text."""
+        records: list[Record] = []
+        for state in states:
+            names = await self._scripts.call(
+                "ZREVRANGE", keys.index(namespace, state), offset, offset + count - 1
+            )
+            jobs = [JobKeys.parse(name.decode()) for name in names]
+            found = await asyncio.gather(
+                *(self._scripts.call("HMGET", job.record, *_LISTED) for job in jobs)
+            )
+            for job, values in zip(jobs, found, strict=True):
+                raw = {n.encode(): v for n, v in zip(_LISTED, values, strict=True) if v}
+                if b"state" in raw:
+                    records.append(Record.decode(namespace, job.id, raw))
+        return records
+
+    async def counts(self, namespace: str) -> dict[State, int]:
+        values = await asyncio.gather(
+            *(self._scripts.call("ZCARD", keys.index(namespace, state)) for state in State)
+        )
+        return dict(zip(State, (int(value) for value in values), strict=True))
+
+    async def usage(self, namespace: str, day: date | None = None) -> dict[str, dict[str, int]]:
+        """Sums of one day (UTC), by model."""
+        number = ((day or datetime.now(UTC).date()) - date(1970, 1, 1)).days
+        sums: dict[str, dict[str, int]] = {}
+        async for key in self._scan(keys.usages(str(number), namespace)):
+            raw = await self._scripts.call("HGETALL", key)
+            model = keys.unquote(key.decode().rpartition(":")[2])
+            sums[model] = {name.decode(): int(value) for name, value in raw.items()}
+        return sums
+
+    async def _scan(self, pattern: str) -> AsyncIterator[bytes]:
+        cursor = b"0"
+        while True:
+            cursor, found = await self._scripts.call(
+                "SCAN", cursor, "MATCH", pattern, "COUNT", 500
+            )
+            for key in found:
+                yield key
+            if cursor == b"0":
+                return
+
+
+_LISTED = (
+    "v", "state", "epoch", "created", "updated", "started", "ended", "model", "voice", "lane",
+    "format", "queue", "boot", "attempts", "losses", "streak", "audio", "rate", "duration_ms",
+    "bytes", "object", "code", "message", "usage.characters", "usage.billed", "usage.cached",
+)  # fmt: skip
+
+
+def _fields(request: Request) -> list[Argument]:
+    """The request as fields of the record; what has its default is left out."""
+    fields: list[Argument] = ["text", request.text, "model", request.model]
+    optional: dict[str, Argument] = {
+        "voice": request.voice,
+        "options": "" if not request.options else request.options_json,
+        "format": "" if request.format == "wav" else request.format,
+        "lane": "" if request.lane == "live" else str(request.lane),
+        "cut": request.segments or "",
+        "live": "" if request.live is None else "1" if request.live else "0",
+        "wire": "" if request.wire == "delta" else request.wire,
+        "cache": "" if request.cache else "0",
+        "name": request.name,
+        "role": "" if request.role == "assistant" else request.role,
+        "v": "" if RECORD_VERSION == 1 else RECORD_VERSION,
+    }
+    for name, value in optional.items():
+        if value:
+            fields += (name, value)
+    return fields

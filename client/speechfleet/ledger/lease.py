@@ -1,0 +1,218 @@
+"""What a worker does with a job that it owns: every write under its token, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from speechfleet import keys
+from speechfleet.chunks import Started, encode
+from speechfleet.jobs import (
+    LOSSES_BEFORE_ALONE,
+    LOSSES_BEFORE_FAILED,
+    RECORD_VERSION,
+    Record,
+    Segment,
+)
+from speechfleet.keys import JobKeys
+from speechfleet.ledger.scripts import Argument, Scripts
+
+
+class LeaseLost(Exception):
+    """The job is no longer this execution's: cancelled, taken over, or gone."""
+
+
+class StreamFull(Exception):
+    """The streams hold as much audio as they may: wait, and publish again."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The answer to a claim; ``record`` and ``segments`` only where it was granted."""
+
+    outcome: Literal["granted", "refused", "alone", "gone"]
+    why: str = ""
+    record: Record | None = None
+    segments: tuple[Segment, ...] = ()
+
+
+class Lease:
+    """One execution's hold on one job. All writes are idempotent and raise LeaseLost."""
+
+    def __init__(self, scripts: Scripts, job: JobKeys, token: str, boot: str) -> None:
+        self._scripts = scripts
+        self.job = job
+        self.token = token
+        self.boot = boot
+
+    async def claim(self, sequence: str = "", *, alone: bool = False) -> Claim:
+        """Granted only from QUEUED (as of ``sequence``, if given), or again to this token."""
+        outcome, *rest = await self._scripts.run(
+            "claim",
+            self.job.all,
+            self.job.name,
+            sequence,
+            self.token,
+            self.boot,
+            "1" if alone else "0",
+            RECORD_VERSION,
+            LOSSES_BEFORE_ALONE,
+        )
+        match outcome:
+            case b"granted":
+                flat, segments = rest
+                raw = dict(zip(flat[::2], flat[1::2], strict=True))
+                record = Record.decode(self.job.namespace, self.job.id, raw)
+                return Claim("granted", "", record, tuple(map(Segment.decode, segments)))
+            case b"refused":
+                return Claim("refused", rest[0].decode())
+            case b"alone":
+                return Claim("alone")
+            case _:
+                return Claim("gone")
+
+    async def publish(
+        self,
+        start: int,
+        data: bytes | memoryview,
+        *,
+        started: Started,
+        limit: int,
+        so_far: bytes | memoryview | None = None,
+    ) -> int:
+        """Append the audio [start, start + len(data)).
+
+        Returns the offset up to which the stream holds it: less than asked means that the
+        server has forgotten some (send again from there). ``so_far``: all the audio including
+        ``data``, for the accumulated wire. ``limit``: bytes that all streams may hold.
+        """
+        entry: tuple[Argument, ...] = (start, data) if so_far is None else (0, so_far)
+        reply = await self._scripts.run(
+            "publish",
+            (self.job.record, self.job.stream_prefix, keys.BYTES),
+            self.token,
+            start,
+            start + len(data),
+            *entry,
+            limit,
+            started.sample_rate,
+            *encode(started),
+        )
+        if reply == -2:
+            raise StreamFull
+        return self._owned(reply)
+
+    async def rewind(self, offset: int, attempt: int, reason: str) -> None:
+        """Void what lies past ``offset``."""
+        self._owned(
+            await self._scripts.run(
+                "rewind",
+                (self.job.record, self.job.stream_prefix),
+                self.token,
+                offset,
+                attempt,
+                reason,
+            )
+        )
+
+    async def segment(
+        self, segment: Segment, rate: int, window: int, account: str, usage: Mapping[str, int]
+    ) -> bool:
+        """Record a stored segment; False where the server lacks one before it."""
+        reply = await self._scripts.run(
+            "segment",
+            self.job.all,
+            self.job.name,
+            self.token,
+            segment.index,
+            segment.end,
+            segment.text_start,
+            segment.text_end,
+            segment.hash,
+            segment.encode()[:-1],
+            rate,
+            window,
+            account,
+            *_flat(usage),
+        )
+        return bool(self._owned(reply))
+
+    async def finish(
+        self,
+        audio: int,
+        object: str,
+        media_type: str,
+        size: int,
+        duration_ms: int,
+        usage: str,
+        rate: int,
+    ) -> bool:
+        """The terminal transition; False where the server does not hold all the audio."""
+        reply = await self._scripts.run(
+            "finish",
+            self.job.all,
+            self.job.name,
+            self.token,
+            audio,
+            object,
+            media_type,
+            size,
+            duration_ms,
+            usage,
+            rate,
+        )
+        return bool(self._owned(reply))
+
+    async def fail(
+        self,
+        code: str,
+        message: str,
+        *,
+        retryable: bool,
+        max_attempts: int,
+        delay: float,
+        account: str,
+        usage: Mapping[str, int],
+    ) -> Literal["retry", "failed"]:
+        """End the attempt: the next is due in ``delay`` seconds, or there is none."""
+        reply = await self._scripts.run(
+            "fail",
+            self.job.all,
+            self.job.name,
+            self.token,
+            code,
+            message,
+            "1" if retryable else "0",
+            max_attempts,
+            int(delay * 1000),
+            account,
+            *_flat(usage),
+        )
+        if reply == b"lost":
+            raise LeaseLost
+        return "retry" if reply == b"retry" else "failed"
+
+    async def hand_over(self, reason: str) -> None:
+        """Back to the head of the line; no-op where the lease is lost."""
+        await self._scripts.run(
+            "requeue", self.job.all, self.job.name, "token", self.token, reason, 0
+        )
+
+    def _owned(self, reply: int) -> int:
+        if reply < 0:
+            raise LeaseLost
+        return reply
+
+
+async def recover(scripts: Scripts, name: str, boot: str, reason: str) -> str:
+    """Take a job from a dead boot: "queued", "failed" (too many losses) or "kept"."""
+    job = JobKeys.parse(name)
+    reply = await scripts.run(
+        "requeue", job.all, job.name, "boot", boot, reason, LOSSES_BEFORE_FAILED
+    )
+    return str(reply.decode())
+
+
+def _flat(usage: Mapping[str, int]) -> list[Argument]:
+    return [item for pair in usage.items() if pair[1] for item in pair]

@@ -1,0 +1,151 @@
+"""The Lua scripts: filled in, loaded, run; and commands of one moment sent as one write."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import redis.asyncio
+from redis.exceptions import NoScriptError
+
+from speechfleet.jobs import TRANSITIONS
+from speechfleet.message import BEHIND, TEMPLATE
+from speechfleet.settings import Settings
+
+Argument = str | bytes | memoryview | int | float
+_Command = tuple[Argument, ...]
+
+STAND_ALONE = ("publish", "rewind", "reclaim")
+"""Scripts that do without the prelude: the first two run for every chunk."""
+REFUSED_WHEN_FULL = ("submit", "publish", "retry")
+"""All others pass the memory limit: what was begun can always be ended."""
+BATCH = 128
+"""Commands in one write."""
+WRITES = 2
+"""Writes under way at once."""
+
+
+class Pipe:
+    """Commands of concurrent tasks, sent together.
+
+    What waits when a connection is free goes out as one pipeline. That, not the commands, is
+    what a client library costs: a fleet's worker runs hundreds of small commands at once.
+    """
+
+    def __init__(self, redis: redis.asyncio.Redis) -> None:
+        self._redis = redis
+        self._waiting: deque[tuple[_Command, asyncio.Future[Any]]] = deque()
+        self._writers: set[asyncio.Task[None]] = set()
+
+    async def call(self, *command: Argument) -> Any:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append((command, future))
+        if len(self._writers) < WRITES:
+            writer = asyncio.create_task(self._write())
+            self._writers.add(writer)
+            writer.add_done_callback(self._writers.discard)
+        return await future
+
+    async def _write(self) -> None:
+        while self._waiting:
+            count = min(BATCH, len(self._waiting))
+            batch = [self._waiting.popleft() for _ in range(count)]
+            try:
+                pipeline = self._redis.pipeline(transaction=False)
+                for command, _ in batch:
+                    pipeline.execute_command(*command)
+                replies = await pipeline.execute(raise_on_error=False)
+            except Exception as error:  # every waiting task gets it, whatever it is
+                replies = [error] * len(batch)
+            except asyncio.CancelledError:
+                for _, future in batch:
+                    future.cancel()
+                raise
+            for (_, future), reply in zip(batch, replies, strict=True):
+                if future.done():
+                    continue
+                if isinstance(reply, Exception):
+                    future.set_exception(reply)
+                else:
+                    future.set_result(reply)
+
+    async def close(self) -> None:
+        for writer in list(self._writers):
+            writer.cancel()
+        await asyncio.gather(*self._writers, return_exceptions=True)
+
+
+class Scripts:
+    """Runs ``lua/<name>.lua`` with our errors, loading it again where the server forgot it."""
+
+    def __init__(
+        self,
+        redis: redis.asyncio.Redis,
+        settings: Settings,
+        errors: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self._redis = redis
+        self._settings = settings
+        self._errors = errors
+        self._sources: dict[str, tuple[str, str]] = {}
+        self.pipe = Pipe(redis)
+        self.may_pass_memory_limit = False
+        """Whether the server knows script flags (Redis 7, Valkey)."""
+
+    async def run(self, name: str, keys: Sequence[str], *arguments: Argument) -> Any:
+        source, digest = self._source(name)
+        command = ("EVALSHA", digest, len(keys), *keys, *arguments)
+        with self._errors():
+            try:
+                return await self.pipe.call(*command)
+            except NoScriptError:
+                await self._redis.script_load(source)
+                return await self.pipe.call(*command)
+
+    async def call(self, *command: Argument) -> Any:
+        """A plain command, sent together with whatever else is waiting."""
+        with self._errors():
+            return await self.pipe.call(*command)
+
+    def _source(self, name: str) -> tuple[str, str]:
+        if name not in self._sources:
+            text = source(name, self._settings)
+            if self.may_pass_memory_limit:
+                flags = "" if name in REFUSED_WHEN_FULL else " flags=allow-oom"
+                text = f"#!lua{flags}\n{text}"
+            self._sources[name] = (text, hashlib.sha1(text.encode()).hexdigest())  # noqa: S324 # Redis' own name for a script
+        return self._sources[name]
+
+    async def close(self) -> None:
+        await self.pipe.close()
+
+
+@cache
+def _read(name: str) -> str:
+    return resources.files("speechfleet").joinpath(f"lua/{name}.lua").read_text("utf-8")
+
+
+def source(name: str, settings: Settings) -> str:
+    """The script as the server gets it."""
+    if name in STAND_ALONE:
+        return _read(name)
+    table = ", ".join(
+        f"{state} = {{{', '.join(f'{event} = {to.value!r}' for event, to in events.items())}}}"
+        for state, events in TRANSITIONS.items()
+    )
+    prelude = _read("prelude")
+    for mark, value in {
+        "@TRANSITIONS@": f"{{{table}}}",
+        "@MESSAGE@": TEMPLATE,
+        "@BEHIND@": BEHIND,
+        "@STREAM_TTL@": str(int(settings.stream_ttl * 1000)),
+        "@RECORD_TTL@": str(int(settings.record_ttl * 1000)),
+    }.items():
+        prelude = prelude.replace(mark, value)
+    return prelude + _read(name)

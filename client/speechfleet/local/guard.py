@@ -1,0 +1,184 @@
+"""The guard: ends our child processes when this process is gone, however it went.
+
+A child outlives a parent that is killed by signal 9, and the kernel's own remedy
+(PR_SET_PDEATHSIG) is bound to the thread that set it and unknown outside Linux. So one small
+process, shared by all that this process starts, reads a pipe of which we hold the only other
+end: when that end closes, it terminates the workers, lets them drain, and then the servers.
+
+This module is also that process's program. It imports nothing but the standard library, so
+that the guard is there before the first child is.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+
+class Guard:
+    """This process's end of the pipe. Thread-safe; the guard starts with the first charge."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def watch(self, pid: int, *, rank: int, grace: float) -> None:
+        """End ``pid`` when we are gone: lower ranks first, SIGKILL after ``grace`` seconds."""
+        self._send("watch", pid, rank, grace)
+
+    def forget(self, pid: int) -> None:
+        """``pid`` has ended and may be another process soon."""
+        self._send("forget", pid)
+
+    def remove(self, folder: str) -> None:
+        """Remove a temporary folder, after all processes."""
+        self._send("remove", folder)
+
+    def keep(self, folder: str) -> None:
+        """The folder is removed already."""
+        self._send("keep", folder)
+
+    def _send(self, *words: object) -> None:
+        with self._lock:
+            if self._process is None:
+                self._process = _start()
+                atexit.register(self._close)
+            assert self._process.stdin is not None
+            # Closed, or killed by somebody: an orderly stop works without it all the same.
+            with suppress(BrokenPipeError, ValueError):
+                self._process.stdin.write(json.dumps(words).encode() + b"\n")
+
+    def _close(self) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        # At once where all was stopped; what was not is the guard's business from here on.
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(1.0)
+
+
+GUARD = Guard()
+
+
+def _start() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", __file__],
+        bufsize=0,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        # Out of reach of the terminal's Ctrl-C, and of a hang-up.
+        start_new_session=True,
+    )
+
+
+# --- what runs in the guard's own process ---------------------------------------------------
+
+
+@dataclass
+class _Charge:
+    pid: int
+    rank: int
+    grace: float
+    # Linux: names this very process, even when its pid has been given to another one.
+    handle: int | None = None
+
+    def __post_init__(self) -> None:
+        if sys.platform == "linux":
+            with suppress(OSError):
+                self.handle = os.pidfd_open(self.pid)
+
+    def signal(self, number: int) -> None:
+        with suppress(ProcessLookupError):
+            if sys.platform == "linux" and self.handle is not None:
+                signal.pidfd_send_signal(self.handle, number)
+            else:
+                os.kill(self.pid, number)
+
+    def ended_within(self, seconds: float) -> bool:
+        if self.handle is not None:
+            return bool(select.select([self.handle], [], [], max(0.0, seconds))[0])
+        end = time.monotonic() + seconds
+        while _exists(self.pid):
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.05)
+        return True
+
+    def close(self) -> None:
+        if self.handle is not None:
+            os.close(self.handle)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@dataclass
+class _Watch:
+    charges: dict[int, _Charge] = field(default_factory=dict)
+    folders: set[str] = field(default_factory=set)
+
+    def follow(self, pipe: BinaryIO) -> None:
+        """Take orders until the other end closes."""
+        for line in pipe:
+            order, *words = json.loads(line)
+            getattr(self, order)(*words)
+
+    def watch(self, pid: int, rank: int, grace: float) -> None:
+        self.charges[pid] = _Charge(pid, rank, grace)
+
+    def forget(self, pid: int) -> None:
+        if charge := self.charges.pop(pid, None):
+            charge.close()
+
+    def remove(self, folder: str) -> None:
+        self.folders.add(folder)
+
+    def keep(self, folder: str) -> None:
+        self.folders.discard(folder)
+
+    def end_all(self) -> None:
+        for rank in sorted({charge.rank for charge in self.charges.values()}):
+            _end([charge for charge in self.charges.values() if charge.rank == rank])
+        for folder in self.folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end(charges: list[_Charge]) -> None:
+    start = time.monotonic()
+    for charge in charges:
+        charge.signal(signal.SIGTERM)
+        charge.signal(signal.SIGCONT)  # A stopped process would not see its SIGTERM.
+    for charge in charges:
+        if not charge.ended_within(start + charge.grace - time.monotonic()):
+            charge.signal(signal.SIGKILL)
+            charge.ended_within(5.0)
+
+
+def main() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    watch = _Watch()
+    watch.follow(sys.stdin.buffer)
+    watch.end_all()
+
+
+if __name__ == "__main__":
+    main()
