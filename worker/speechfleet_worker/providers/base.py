@@ -8,15 +8,17 @@ whole frames only, the four time-outs, and no silent success.
 from __future__ import annotations
 
 import asyncio
+import re
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
+
 from speechfleet.errors import IncompleteAudio, ProviderTimeout
-from speechfleet.settings import Timeouts
+from speechfleet.settings import Settings, Timeouts
 from speechfleet.tts import BYTES_PER_SAMPLE, AudioBuffer, Msg, TTSModelBase, TTSResponse, TTSUsage
 
 
@@ -35,6 +37,8 @@ class Capabilities:
     sample_rate: int = 24_000
     default_voice: str = ""
     voices: tuple[str, ...] = ()
+    voice_prefixes: tuple[str, ...] = ()
+    """How the voices begin that are not listed: an account's own, cloned ones."""
     languages: tuple[str, ...] = ()
     streaming_input: bool = False
     streaming_output: bool = True
@@ -82,9 +86,30 @@ class ProviderModel(TTSModelBase):
         options: ProviderOptions | None = None,
     ) -> None:
         super().__init__(model_name, stream)
-        self.voice = voice or self.capabilities.default_voice
+        self.voice = voice or self.describe(model_name).default_voice
         self.timeouts = timeouts or Timeouts()
         self.options = options or self.Options()
+
+    @classmethod
+    def describe(cls, model_name: str) -> Capabilities:
+        """What this one model can do, without building it and without its SDK.
+
+        Override where models of one provider differ; `capabilities` is what holds for any.
+        """
+        return cls.capabilities
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Mapping[str, Any]:
+        """Further arguments of the constructor that come from the fleet's settings."""
+        return {}
+
+    async def list_voices(self) -> list[str]:
+        """The voices there are, asking the server where there is no list."""
+        return sorted(self.describe(self.model_name).voices)
+
+    def __repr__(self) -> str:
+        # Not a dataclass's: the key must not be seen.
+        return f"{type(self).__name__}({self.model_name!r}, voice={self.voice!r})"
 
     @abstractmethod
     def speak(self, text: str) -> AsyncGenerator[Audio | Report, None]:
@@ -159,12 +184,32 @@ class _Call:
             raise IncompleteAudio("the provider answered without any audio")
 
     def response(self, *, is_last: bool) -> TTSResponse:
-        media_type = f"audio/pcm;rate={self.sample_rate or 24_000}"
-        if self.channels != 1:
-            media_type += f";channels={self.channels}"
+        media_type = media_type_for(self.sample_rate or 24_000, self.channels)
         response = TTSResponse.of(self.buffer, media_type, is_last=is_last, usage=self.usage)
         response.metadata = dict(self.metadata) or None
         return response
+
+
+def capabilities_of(model: TTSModelBase) -> Capabilities:
+    """An adapter's own; those that somebody's own class declares; else the defaults."""
+    if isinstance(model, ProviderModel):
+        return model.describe(model.model_name)
+    declared = getattr(model, "capabilities", None)
+    return declared if isinstance(declared, Capabilities) else Capabilities()
+
+
+def media_type_for(sample_rate: int, channels: int = 1) -> str:
+    """``audio/pcm;rate=24000``, with the channels where they are not one."""
+    return f"audio/pcm;rate={sample_rate}" + (f";channels={channels}" if channels != 1 else "")
+
+
+def media_type_of(media_type: str, sample_rate: int = 24_000) -> tuple[int, int]:
+    """(rate, channels) as a media type tells them: ``audio/L16; rate=16000; channels=1``.
+
+    Where it tells no rate, it is ``sample_rate``; where it tells no channels, one.
+    """
+    parameters = dict(re.findall(r";\s*(rate|channels)=\"?(\d+)", media_type))
+    return int(parameters.get("rate", sample_rate)), int(parameters.get("channels", 1))
 
 
 async def timed(

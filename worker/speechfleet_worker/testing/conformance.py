@@ -1,0 +1,300 @@
+"""The suite that every provider joins, built in or one's own.
+
+A provider joins with a class of a few lines; pytest and pytest-asyncio do the rest:
+
+    class TestMine(ProviderConformance):
+        def server(self, **settings):
+            return MyWireServer(**settings)              # NoServer() for a local voice
+
+        def model(self, server, *, stream=True, timeouts=None, key="sk-conformance"):
+            return MyModel(api_key=key, base_url=server.url, stream=stream, timeouts=timeouts)
+
+Faults that the server does not know are skipped, and so is whatever needs a server where there
+is `NoServer`. What a provider maps differently it says by overriding `expected`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from abc import abstractmethod
+from base64 import b64decode
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import pytest
+
+from speechfleet.errors import (
+    AuthenticationFailed,
+    IncompleteAudio,
+    ProviderError,
+    ProviderTimeout,
+    ProviderUnavailable,
+    RateLimited,
+    RequestRejected,
+)
+from speechfleet.settings import Timeouts
+from speechfleet.tts import Msg, TTSModelBase, TTSResponse
+from speechfleet_worker.providers.base import capabilities_of, media_type_of
+from speechfleet_worker.testing.wire import DeafServer, Fault, NoServer, WireServer, speech
+
+KEY = "sk-conformance-5f3a"
+
+FAULTS = (
+    Fault("status", 400, "invalid_parameter"),
+    Fault("status", 401, "invalid_api_key"),
+    Fault("status", 403, "forbidden"),
+    Fault("status", 404, "model_not_found"),
+    Fault("status", 429, "rate_limit", retry_after="7"),
+    Fault("status", 500, "internal"),
+    Fault("status", 503, "unavailable"),
+    Fault("drop_before"),
+    Fault("drop_middle"),
+    Fault("early_end"),
+    Fault("malformed_frame"),
+    Fault("error_frame"),
+    Fault("json_error_200"),
+    Fault("empty_body"),
+    Fault("odd_bytes"),
+)
+STATUSES: dict[int, type[ProviderError]] = {
+    400: RequestRejected,
+    401: AuthenticationFailed,
+    403: AuthenticationFailed,
+    404: RequestRejected,
+    429: RateLimited,
+    500: ProviderUnavailable,
+    503: ProviderUnavailable,
+}
+HARMLESS = (Fault("giant_frame"), Fault("wrong_rate", rate=16_000))
+
+
+class ProviderConformance:
+    """What any model must do, whoever speaks. See the module's docstring for how to join."""
+
+    pytestmark = pytest.mark.asyncio
+
+    text: ClassVar[str] = "Hello, world. This is a sentence, and here is another one."
+    threads: ClassVar[int] = 0
+    """How many threads the adapter may add at most, however many calls run."""
+    concurrent: ClassVar[int] = 50
+
+    @abstractmethod
+    def server(self, **settings: Any) -> WireServer:
+        """A server that is not running yet; ``settings`` are those of WireServer."""
+
+    @abstractmethod
+    def model(
+        self,
+        server: WireServer,
+        *,
+        stream: bool = True,
+        timeouts: Timeouts | None = None,
+        key: str = KEY,
+    ) -> TTSModelBase:
+        """A model that calls ``server``."""
+
+    def expected(self, fault: Fault) -> tuple[type[ProviderError], ...]:
+        """The errors that may come of ``fault``; whether they are retryable is their own."""
+        if fault.kind == "status":
+            return (STATUSES[fault.status],)
+        return (ProviderUnavailable, IncompleteAudio)
+
+    # --- audio
+
+    async def test_responses_accumulate_and_the_last_is_flagged(self) -> None:
+        async with self.server() as server:
+            responses = await spoken(self.model(server), self.text)
+        assert [r.is_last for r in responses] == [False] * (len(responses) - 1) + [True]
+        audio = [bytes(r.audio_from(0)) for r in responses]
+        assert all(b.startswith(a) for a, b in pairwise(audio))
+        assert audio[-1]
+        assert len(audio[-1]) % 2 == 0
+        assert all(r["is_last"] is r.is_last for r in responses)
+
+    async def test_base64_is_prefix_stable_and_decodes_to_the_audio(self) -> None:
+        async with self.server() as server:
+            responses = await spoken(self.model(server), self.text)
+        data = [r.content["source"]["data"] for r in responses if r.content]
+        assert all(b.startswith(a) for a, b in pairwise(data))
+        assert b64decode(data[-1]) == bytes(responses[-1].audio_from(0))
+
+    async def test_whole_equals_streamed(self) -> None:
+        async with self.server() as server:
+            streamed = (await spoken(self.model(server), self.text))[-1]
+            whole = await spoken(self.model(server, stream=False), self.text)
+        assert [response.is_last for response in whole] == [True]
+        assert bytes(whole[0].audio_from(0)) == bytes(streamed.audio_from(0))
+        assert whole[0].media_type == streamed.media_type
+
+    async def test_the_audio_is_what_was_sent(self) -> None:
+        async with self.server() as server:
+            needs_server(server)
+            last = (await spoken(self.model(server), self.text))[-1]
+            assert bytes(last.audio_from(0)) == speech(self.text, server.sample_rate)
+            assert media_type_of(last.media_type) == (server.sample_rate, 1)
+            assert [call.text for call in server.calls] == [self.text]
+            assert server.characters == server.count(self.text)
+
+    @pytest.mark.parametrize("content", ["", None, "  \n"], ids=["empty", "none", "white"])
+    async def test_no_text_is_no_call_and_no_audio(self, content: str | None) -> None:
+        async with self.server() as server:
+            streamed = await spoken(self.model(server), content)
+            whole = await spoken(self.model(server, stream=False), content)
+            assert not server.characters
+        for responses in (streamed, whole):
+            assert [(r.content, r.is_last) for r in responses] == [(None, True)]
+
+    async def test_limits_are_declared(self) -> None:
+        async with self.server() as server:
+            declared = capabilities_of(self.model(server))
+        assert declared.input_limit > 0
+        assert declared.sample_rate >= 8000
+        assert declared.unit in ("characters", "bytes", "tokens")
+        assert 0 < declared.count("word") <= declared.count("word word")
+        assert declared.count("") == 0
+
+    @pytest.mark.parametrize("fault", HARMLESS, ids=lambda fault: fault.kind)
+    async def test_odd_but_legal_answers_are_spoken(self, fault: Fault) -> None:
+        text = "word " * 40
+        async with self.server() as server:
+            needs_fault(server, fault)
+            server.script(fault)
+            last = (await spoken(self.model(server), text))[-1]
+            rate = fault.rate if fault.kind == "wrong_rate" else server.sample_rate
+            assert bytes(last.audio_from(0)) == speech(text, rate)
+            assert media_type_of(last.media_type) == (rate, 1)
+
+    # --- errors
+
+    @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f"{f.kind}-{f.status}")
+    async def test_faults_become_errors_and_the_model_lives_on(self, fault: Fault) -> None:
+        async with self.server() as server:
+            needs_fault(server, fault)
+            server.script(fault)
+            expected = self.expected(fault)
+            model = self.model(server)
+            with pytest.raises(expected) as raised:
+                await spoken(model, self.text)
+            if fault.retry_after:
+                assert raised.value.retry_after == float(fault.retry_after)
+            assert raised.value.retryable is type(raised.value).retryable
+            assert len(server.calls) == 1, "the adapter must not retry by itself"
+            last = (await spoken(model, self.text))[-1]
+            assert bytes(last.audio_from(0)) == speech(self.text, server.sample_rate)
+
+    async def test_no_secret_in_an_error_or_a_representation(self) -> None:
+        async with self.server() as server:
+            fault = Fault("status", 401, "invalid_api_key", f"Incorrect API key: {KEY}")
+            needs_fault(server, fault)
+            server.script(fault)
+            model = self.model(server, key=KEY)
+            with pytest.raises(AuthenticationFailed) as raised:
+                await spoken(model, self.text)
+            assert server.calls[0].key == KEY, "the key has to reach the server"
+        for text in (str(raised.value), repr(raised.value), repr(model)):
+            assert KEY not in text
+        assert raised.value.__cause__ is None
+        assert raised.value.__suppress_context__
+
+    # --- time-outs
+
+    async def test_timeout_before_the_first_audio(self) -> None:
+        fault = Fault("slow_first_byte")
+        await self._times_out(Timeouts(first_audio=0.3), fault, "first audio")
+
+    async def test_timeout_in_the_middle(self) -> None:
+        await self._times_out(Timeouts(silence=0.3), Fault("stall"), "silence")
+
+    async def test_timeout_of_the_whole_call(self) -> None:
+        await self._times_out(Timeouts(call=0.5), None, "whole call", pace=1.0)
+
+    async def test_timeout_of_connecting(self) -> None:
+        needs_server(self.server())
+        async with DeafServer() as server:
+            model = self.model(server, timeouts=Timeouts(connect=0.3))
+            with pytest.raises(ProviderTimeout, match="connect"):
+                await spoken(model, self.text)
+
+    async def _times_out(
+        self, timeouts: Timeouts, fault: Fault | None, which: str, **settings: Any
+    ) -> None:
+        async with self.server(**settings) as server:
+            needs_server(server)
+            if fault:
+                needs_fault(server, fault)
+            server.script(fault)
+            with pytest.raises(ProviderTimeout, match=which):
+                await spoken(self.model(server, timeouts=timeouts), self.text)
+            await server.until(lambda s: s.calls[0].outcome == "aborted")
+
+    # --- many calls, and none
+
+    async def test_cancelling_in_mid_stream_closes_the_connection_at_once(self) -> None:
+        async with self.server(pace=1.0) as server:
+            needs_server(server)
+            async with self.model(server) as model:
+                responses = await started(model, self.text)
+                assert (await anext(responses)).content is not None
+                await responses.aclose()
+                await server.until(lambda s: s.calls[0].outcome == "aborted", timeout=2.0)
+                sent = server.calls[0].bytes_sent
+            assert sent < len(speech(self.text, server.sample_rate)) / 2
+
+    async def test_a_cancelled_task_closes_the_connection_at_once(self) -> None:
+        async with self.server() as server:
+            fault = Fault("stall")
+            needs_fault(server, fault)
+            server.script(fault)
+            task = asyncio.ensure_future(spoken(self.model(server), self.text))
+            await server.until(lambda s: bool(s.calls) and s.calls[0].bytes_sent > 0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await server.until(lambda s: s.calls[0].outcome == "aborted", timeout=2.0)
+
+    async def test_many_calls_run_at_once_without_more_threads(self) -> None:
+        texts = [f"This is text number {number}." for number in range(self.concurrent)]
+        async with self.server(pace=0.2) as server:
+            await spoken(self.model(server), self.text)
+            before = threading.active_count()
+            calls = [asyncio.ensure_future(spoken(self.model(server), t)) for t in texts]
+            if not isinstance(server, NoServer):
+                await server.until(lambda s: len(s.calls) > len(texts), timeout=30)
+                assert sum(call.outcome == "open" for call in server.calls) > len(texts) // 2
+            answers = await asyncio.gather(*calls)
+            assert threading.active_count() - before <= self.threads
+        if not isinstance(server, NoServer):
+            for text, answer in zip(texts, answers, strict=True):
+                assert bytes(answer[-1].audio_from(0)) == speech(text, server.sample_rate)
+        assert all(answer[-1].content for answer in answers)
+
+
+async def started(model: TTSModelBase, text: str | None) -> AsyncGenerator[TTSResponse, None]:
+    """The responses of a model built with ``stream=True``."""
+    responses = await model.synthesize(Msg("assistant", text))
+    assert isinstance(responses, AsyncGenerator), "stream=True must give an async generator"
+    return responses
+
+
+async def spoken(model: TTSModelBase, text: str | None) -> list[TTSResponse]:
+    """Every response to one message, over the model's whole life of it."""
+    async with model:
+        if not model.stream:
+            response = await model.synthesize(Msg("assistant", text))
+            assert isinstance(response, TTSResponse), "stream=False must give one response"
+            return [response]
+        async with aclosing(await started(model, text)) as responses:
+            return [response async for response in responses]
+
+
+def needs_server(server: WireServer) -> None:
+    if isinstance(server, NoServer):
+        pytest.skip("this provider has no server")
+
+
+def needs_fault(server: WireServer, fault: Fault) -> None:
+    if fault.kind not in server.faults:
+        pytest.skip(f"not on this protocol: {fault.kind}")
