@@ -119,7 +119,6 @@ class EmbeddedValkey:
         with self._lock:
             if self._child is not None:
                 self._child.stop()
-                self._child = None
             if self._socket_folder is not None:
                 shutil.rmtree(self._socket_folder, ignore_errors=True)
                 GUARD.keep(str(self._socket_folder))
@@ -130,7 +129,7 @@ class EmbeddedValkey:
         self._running().kill(number)
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit status once it has ended; TimeoutError."""
+        """The exit status of the process that was started last; TimeoutError."""
         return self._running().wait(timeout)
 
     def restart(self) -> None:

@@ -1,0 +1,266 @@
+"""A whole fleet inside one process's lifetime: server, folder store, workers."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from speechfleet.errors import FolderInUse, MisconfiguredError
+from speechfleet.local import joining
+from speechfleet.local.guard import GUARD
+from speechfleet.local.supervision import Ending, keep_alive
+from speechfleet.local.valkey import EmbeddedValkey
+from speechfleet.local.worker import WorkerProcess
+from speechfleet.settings import Settings
+
+_READY_TIMEOUT = 60.0
+# Beyond the worker's own grace, in which it hands its jobs back: to write that down and exit.
+_LEAVING = 10.0
+
+
+class EmbeddedFleet:
+    """Valkey, a folder as the object store, and N worker processes; a context manager.
+
+    ``data`` holds all that lasts: ``valkey/``, ``store/``, and ``logs/`` of the last run; a
+    fleet started on it again finds its jobs as they were. None: a temporary folder, removed
+    at the end. ``slots``, ``lanes``: the workers' ``--concurrency`` and ``--lanes``, each
+    left to the worker where None. ``environ`` is added to the workers' environment.
+    ``valkey=False``: the server that ``SPEECHFLEET_REDIS_URL`` names. ``store_url``: another
+    store. ``supervise``: start again what ends with a status other than 0. ``grace``: seconds
+    that `stop` leaves to running jobs; else the setting.
+
+    Everything it started ends with it, also when this process is killed by signal 9.
+    """
+
+    def __init__(
+        self,
+        data: Path | None = None,
+        *,
+        workers: int = 1,
+        slots: int | None = None,
+        lanes: Sequence[str] | None = None,
+        environ: Mapping[str, str] | None = None,
+        valkey: bool = True,
+        store_url: str | None = None,
+        supervise: bool = True,
+        grace: float | None = None,
+    ) -> None:
+        settings = Settings.load(grace=grace)
+        self._temporary = data is None
+        self._data = data
+        self._count = workers
+        self._args = _worker_args(lanes, slots)
+        self._added = {**(environ or {}), "SPEECHFLEET_GRACE": f"{settings.grace:g}"}
+        self._grace = settings.grace + _LEAVING
+        self._supervise = supervise
+        self._embedded = valkey
+        self._given_redis = settings.redis_url
+        self._given_store = store_url
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._announced = False
+        self.valkey: EmbeddedValkey | None = None
+        self.workers: list[WorkerProcess] = []
+
+    @property
+    def data(self) -> Path:
+        if self._data is None:
+            raise MisconfiguredError("the embedded fleet is not started")
+        return self._data
+
+    @property
+    def redis_url(self) -> str:
+        if self.valkey is not None:
+            return self.valkey.url
+        if self._given_redis is None or self._embedded:
+            raise MisconfiguredError("SPEECHFLEET_REDIS_URL is not set, and no server started")
+        return self._given_redis.get_secret_value()
+
+    @property
+    def store_url(self) -> str:
+        return self._given_store or (self.data / "store").as_uri()
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What a client or a worker needs, beside its own environment, to be of this fleet."""
+        return {
+            **self._added,
+            "SPEECHFLEET_REDIS_URL": self.redis_url,
+            "SPEECHFLEET_STORE": self.store_url,
+        }
+
+    def __enter__(self) -> EmbeddedFleet:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
+        with ExitStack() as stack:
+            stack.callback(self.stop)
+            if kind is None and self._announced:
+                stack.enter_context(joining.without_guests(self.data))
+                joining.withdraw(self.data)
+
+    def start(self) -> None:
+        """Return when every worker takes jobs. FolderInUse, MisconfiguredError; all or none."""
+        try:
+            self._start_server()
+            self._launch(self._count)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Let the workers drain (``grace``), then end them, then the server. Idempotent."""
+        self._stopping.set()
+        if self._announced:
+            joining.withdraw(self.data)
+            self._announced = False
+        with self._lock:
+            workers = list(self.workers)
+        for worker in workers:
+            worker.kill(signal.SIGTERM)
+            worker.kill(signal.SIGCONT)
+        end = time.monotonic() + self._grace
+        for worker in workers:
+            worker.end(end - time.monotonic())
+        if self.valkey is not None:
+            self.valkey.stop()
+        if self._temporary and self._data is not None:
+            shutil.rmtree(self._data, ignore_errors=True)
+            GUARD.keep(str(self._data))
+
+    def start_worker(self, *args: str) -> WorkerProcess:
+        """One more, ready. ``args`` stand in place of the fleet's lanes and slots."""
+        [worker] = self._launch(1, args or None)
+        return worker
+
+    @staticmethod
+    def attach(data: Path) -> joining.JoinedFleet | None:
+        """The fleet that already runs on this folder, joined; None where none does."""
+        return joining.join(data)
+
+    def _start_server(self) -> None:
+        if self._data is None:
+            self._data = Path(tempfile.mkdtemp(prefix="speechfleet-"))
+            GUARD.remove(str(self._data))
+        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._embedded:
+            self.valkey = EmbeddedValkey(self.data / "valkey")
+            self.valkey.start()
+            joining.announce(self.data, self.redis_url, self.store_url)
+            self._announced = True
+            self._watch("valkey", self.valkey, self._restart_server)
+        if self._given_store is None:
+            (self.data / "store").mkdir(mode=0o700, exist_ok=True)
+        logs = self.data / "logs"
+        logs.mkdir(mode=0o700, exist_ok=True)
+        for old in logs.glob("*.log"):
+            old.unlink(missing_ok=True)
+
+    def _restart_server(self) -> EmbeddedValkey:
+        assert self.valkey is not None
+        self.valkey.start()
+        if self._stopping.is_set():  # `stop` may have been through with it already.
+            self.valkey.stop()
+        return self.valkey
+
+    def _launch(self, count: int, args: Sequence[str] | None = None) -> list[WorkerProcess]:
+        """Start them all, then wait for each."""
+        workers = []
+        for _ in range(count):
+            log = self.data / "logs" / f"worker-{next(self._numbers)}.log"
+            workers.append(self._process(self._args if args is None else args, log))
+        end = time.monotonic() + _READY_TIMEOUT
+        for worker in workers:
+            worker.await_ready(max(0.0, end - time.monotonic()))
+            self._keep(worker)
+        return workers
+
+    def _process(self, args: Sequence[str], log: Path) -> WorkerProcess:
+        with self._lock:
+            if self._stopping.is_set():
+                raise MisconfiguredError("the fleet is stopping; it starts no more workers")
+            environ = {**os.environ, **self.environ}
+            worker = WorkerProcess(args, environ=environ, log=log, grace=self._grace)
+            self.workers.append(worker)
+        return worker
+
+    def _keep(self, worker: WorkerProcess) -> None:
+        dead = worker
+
+        def again() -> WorkerProcess:
+            nonlocal dead
+            replacement = self._process(dead.args, dead.log)
+            with self._lock:
+                self.workers.remove(dead)
+            dead = replacement
+            return replacement
+
+        self._watch(worker.log.stem, worker, again)
+
+    def _watch(self, name: str, running: Ending, again: Callable[[], Ending]) -> None:
+        if self._supervise:
+            threading.Thread(
+                target=keep_alive,
+                args=(name, running, again, self._stopping),
+                name=f"keep {name}",
+                daemon=True,
+            ).start()
+
+
+def _worker_args(lanes: Sequence[str] | None, slots: int | None) -> list[str]:
+    args = []
+    if lanes is not None:
+        args += ["--lanes", ",".join(lanes)]
+    if slots is not None:
+        args += ["--concurrency", str(slots)]
+    return args
+
+
+def open_fleet(
+    data: Path | None, *, workers: int = 1, slots: int | None = None, timeout: float = 60.0
+) -> EmbeddedFleet | joining.JoinedFleet:
+    """Join the fleet of this folder, or start it; a context manager either way.
+
+    For commands that need a fleet and do not care whose: many may be called at once on one
+    folder. FolderInUse where a fleet neither serves nor ends within ``timeout`` seconds.
+    """
+    end = time.monotonic() + timeout
+    while True:
+        if data is not None and (joined := joining.join(data)):
+            return joined
+        fleet = EmbeddedFleet(data, workers=workers, slots=slots)
+        try:
+            fleet.start()
+        except FolderInUse:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+        else:
+            return fleet
+
+
+def default_folder() -> Path | None:
+    """Where this user's fleet keeps its data; None where no home can be written to.
+
+    ``$XDG_DATA_HOME/speechfleet``, else ``~/.local/share/speechfleet`` (XDG Base Directory
+    Specification).
+    """
+    base = os.environ.get("XDG_DATA_HOME", "")
+    try:
+        # The specification: a path that is not absolute is to be ignored.
+        home = Path(base) if Path(base).is_absolute() else Path.home() / ".local" / "share"
+        folder = home / "speechfleet"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (OSError, RuntimeError):
+        return None
+    return folder if os.access(folder, os.W_OK | os.X_OK) else None
