@@ -1,0 +1,214 @@
+"""Following one job's chunk stream: live, late, again, or after it has expired."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any
+
+from speechfleet import keys, wav
+from speechfleet.chunks import (
+    MAX_ENTRY,
+    Accumulator,
+    AudioEntry,
+    Cancelled,
+    Chunk,
+    Entry,
+    Failed,
+    Finished,
+    Gap,
+    Rewind,
+    SegmentEntry,
+    Started,
+    Terminal,
+)
+from speechfleet.errors import JobCancelled, JobFailed, JobNotFound, StoreError
+from speechfleet.jobs import Record, Segment, State
+from speechfleet.keys import JobKeys
+from speechfleet.ledger import Hub, Jobs
+from speechfleet.store import Store
+
+LOOK_AFTER = 2.0
+"""Seconds without an entry after which the record is asked: it is the truth, the stream its echo."""
+
+
+class StreamReader:
+    """Chunks of one job, from the first byte to the terminal entry.
+
+    What the stream no longer holds (it is a window) comes from the store. ``resubmit`` is
+    called where the record is gone: only who submitted a job can bring it back.
+    """
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        hub: Hub,
+        store: Callable[[], Store],
+        job: JobKeys,
+        *,
+        accumulate: bool,
+        linear: bool,
+        resubmit: Callable[[], Awaitable[bool]],
+    ) -> None:
+        self._jobs = jobs
+        self._hub = hub
+        self._store = store
+        self._job = job
+        self._resubmit = resubmit
+        self._accumulator = Accumulator(accumulate=accumulate, linear=linear)
+
+    async def chunks(self) -> AsyncGenerator[Chunk, None]:
+        """Raises JobFailed or JobCancelled after the audio that there was."""
+        accumulator = self._accumulator
+        record = await self._record()
+        while True:
+            epoch = record.epoch
+            async for entry in self._entries(record):
+                async for chunk in self._take(entry, epoch):
+                    if accumulator.terminal is not None:
+                        _raise_unless_finished(accumulator.terminal)
+                    yield chunk
+                if accumulator.terminal is not None:
+                    return
+            record = await self._record()
+            if chunk_ := accumulator.feed(Rewind(0, record.claims, "a new epoch")):
+                yield chunk_
+
+    async def _entries(self, record: Record) -> AsyncGenerator[Entry, None]:
+        """The entries of one epoch; ends without a terminal one where another epoch began."""
+        epoch = record.epoch
+        if record.state.terminal and not await self._jobs.entries(*self._id, epoch, count=1):
+            yield _terminal(record)
+            return
+        async with self._hub.subscribe(self._job.stream(epoch)) as subscription:
+            while True:
+                batch = await subscription.next(LOOK_AFTER)
+                for _, entry in batch:
+                    if entry is not None:
+                        yield entry
+                if batch:
+                    continue
+                record = await self._record()
+                if record.epoch != epoch:
+                    return
+                if record.state.terminal:
+                    # The terminal entry may have come between the last wait and this look.
+                    if not (late := await self._jobs.entries(*self._id, epoch, subscription.after)):
+                        yield _terminal(record)
+                    for _, entry in late:
+                        if entry is not None:
+                            yield entry
+
+    async def _take(self, entry: Entry, epoch: int) -> AsyncGenerator[Chunk, None]:
+        reach = entry.offset if isinstance(entry, (AudioEntry, SegmentEntry)) else 0
+        if isinstance(entry, Finished):
+            reach = entry.bytes
+        if reach > self._accumulator.position:
+            async for chunk in self._fill(reach, epoch):
+                yield chunk
+        try:
+            chunk_ = self._accumulator.feed(entry)
+        except Gap as gap:
+            raise StoreError(f"job {self._job.id!r}: {gap}, neither streamed nor stored") from None
+        if chunk_ is not None:
+            yield chunk_
+
+    async def _fill(self, reach: int, epoch: int) -> AsyncGenerator[Chunk, None]:
+        """Audio up to ``reach`` from the store."""
+        record = await self._record()
+        if not self._accumulator.sample_rate:
+            self._accumulator.feed(_started(record))
+        for segment in await self._jobs.segments(*self._id, epoch):
+            position = self._accumulator.position
+            if not segment.start <= position < min(segment.end, reach):
+                continue
+            pcm = await self._audio_of(segment, record)
+            for at in range(position, segment.end, MAX_ENTRY):
+                data = bytes(pcm[at - segment.start :][:MAX_ENTRY])
+                if chunk := self._accumulator.feed(AudioEntry(at, at + len(data), data)):
+                    yield chunk
+
+    async def _audio_of(self, segment: Segment, record: Record) -> bytes:
+        size = segment.end - segment.start
+        if record.state is State.SUCCEEDED and record.request.format in ("wav", "pcm"):
+            whole = await _pcm_object(self._store(), record.object)
+            return whole[segment.start : segment.end]
+        pcm = await read_segment(self._store(), self._job.namespace, segment.hash)
+        return pcm.pcm[:size].ljust(size, b"\0")
+
+    async def _record(self) -> Record:
+        record = await self._jobs.find(*self._id)
+        if record is None and await self._resubmit():
+            record = await self._jobs.find(*self._id)
+        if record is None:
+            raise JobNotFound(f"job {self._job.id!r} is gone: expired, or deleted")
+        return record
+
+    @property
+    def _id(self) -> tuple[str, str]:
+        return self._job.namespace, self._job.id
+
+
+async def read_segment(store: Store, namespace: str, hash: str) -> wav.Wav:
+    """A stored segment's audio. Raises ObjectMissing.
+
+    It is a WAV object, or, where a job of one segment holds it already, a note that says where.
+    """
+    data = await store.get(keys.segment_object(namespace, hash))
+    if data[:1] != b"{":
+        return wav.decode(data)
+    note: dict[str, Any] = json.loads(data)
+    pcm = await _pcm_object(store, note["object"])
+    return wav.Wav(pcm, note["sample_rate"], 1, tuple(map(tuple, note.get("words", ()))))
+
+
+async def _pcm_object(store: Store, key: str) -> bytes:
+    data = await store.get(key)
+    return bytes(wav.decode(data).pcm) if data[:4] == b"RIFF" else data
+
+
+def _started(record: Record) -> Started:
+    rate = record.sample_rate
+    return Started(
+        attempt=record.claims,
+        worker=record.boot,
+        model=record.fields.get("model", ""),
+        voice=record.fields.get("voice", ""),
+        media_type=f"audio/pcm;rate={rate}",
+        sample_rate=rate,
+    )
+
+
+def _terminal(record: Record) -> Terminal:
+    """The terminal entry that the record stands for."""
+    get = record.fields.get
+    match record.state:
+        case State.SUCCEEDED:
+            return Finished(
+                record.audio,
+                int(get("duration_ms", "0")),
+                record.object,
+                get("media_type", ""),
+                json.dumps(record.usage),
+            )
+        case State.FAILED:
+            return Failed(get("code", ""), get("message", ""), get("retryable") == "1")
+        case _:
+            return Cancelled(get("message", ""), int(get("text_end", "0")))
+
+
+def _raise_unless_finished(terminal: Terminal) -> None:
+    match terminal:
+        case Failed():
+            raise JobFailed(terminal.message, code=terminal.code, retryable=terminal.retryable)
+        case Cancelled():
+            error = JobCancelled(f"the job was cancelled: {terminal.reason or 'no reason given'}")
+            error.text_end = terminal.text_end
+            raise error
+        case _:
+            return
+
+
+def raise_unless_succeeded(record: Record) -> None:
+    """JobFailed or JobCancelled, as a record that has ended says."""
+    _raise_unless_finished(_terminal(record))
