@@ -32,6 +32,9 @@ HTTP_FAULTS = frozenset(
         *("malformed_frame", "error_frame", "giant_frame", "wrong_rate"),
     }
 )
+HARMLESS = frozenset({"slow_first_byte", "giant_frame", "wrong_rate"})
+UNCUT = HARMLESS | {"none", "odd_bytes"}
+"""Any other kind strikes after ``after`` bytes."""
 
 
 @dataclass(frozen=True)
@@ -121,11 +124,7 @@ class Call:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        spoiled = self.fault is not None and self.fault.kind not in (
-            "giant_frame",
-            "slow_first_byte",
-            "wrong_rate",
-        )
+        spoiled = self.fault is not None and self.fault.kind not in HARMLESS
         if kind is None:
             self.outcome = "failed" if spoiled else "finished"
         else:
@@ -252,16 +251,15 @@ class WireServer(ABC):
     async def pieces(self, call: Call, text: str | None = None) -> AsyncGenerator[bytes, None]:
         """The call's speech in pieces, at the pace, as far as its fault lets it come.
 
-        Raises Dropped. After ``early_end``, ``malformed_frame`` and ``error_frame`` it just
-        ends: what to send in place of the rest is the protocol's matter.
+        Raises Dropped. After ``early_end``, ``malformed_frame``, ``error_frame`` and a
+        protocol's own faults it just ends: what to send in place of the rest is its matter.
         """
         rate, fault = self.rate(call), call.fault or Fault("none")
         audio = speech(call.text if text is None else text, rate, self.milliseconds)
         call.billed = True
         if fault.kind == "odd_bytes":
             audio = audio[:-1]
-        cut = fault.kind in ("drop_middle", "stall", "early_end", "malformed_frame", "error_frame")
-        end = min(fault.after, len(audio)) if cut else len(audio)
+        end = len(audio) if fault.kind in UNCUT else min(fault.after, len(audio))
         step = end if fault.kind == "giant_frame" else 2 * rate * self.chunk_milliseconds // 1000
         await asyncio.sleep(self.latency)
         if fault.kind == "slow_first_byte":
