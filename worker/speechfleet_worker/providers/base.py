@@ -132,7 +132,7 @@ class ProviderModel(TTSModelBase):
         return last
 
     async def _responses(self, text: str) -> AsyncGenerator[TTSResponse, None]:
-        call = _Call()
+        call = Utterance()
         if text.strip():
             async with aclosing(timed(self.speak(text), self.timeouts)) as parts:
                 async for part in parts:
@@ -145,8 +145,8 @@ class ProviderModel(TTSModelBase):
 
 
 @dataclass
-class _Call:
-    """The audio and the reports of one call."""
+class Utterance:
+    """The audio and the reports of one call, as far as they came."""
 
     buffer: AudioBuffer = field(default_factory=AudioBuffer)
     odd: bytes = b""

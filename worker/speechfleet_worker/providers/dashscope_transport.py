@@ -7,34 +7,42 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
-from collections.abc import AsyncGenerator, Mapping
-from email.utils import parsedate_to_datetime
+from base64 import b64decode
+from collections.abc import Mapping
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from speechfleet.errors import (
     AuthenticationFailed,
     MissingExtra,
     ProviderError,
+    ProviderTimeout,
     ProviderUnavailable,
     QuotaExceeded,
     RateLimited,
     RequestRejected,
 )
+from speechfleet.settings import Timeouts
 from speechfleet.tts import TTSUsage
+from speechfleet_worker.providers.clients import LoopClients
+from speechfleet_worker.providers.failures import failure, kind_of, retry_after
 
 if TYPE_CHECKING:
     import aiohttp
 
 KEY_VARIABLE = "DASHSCOPE_API_KEY"
-_MESSAGE_LIMIT = 500
+BASE_URL = "https://dashscope.aliyuncs.com/api/v1"
+REALTIME_URL = "wss://dashscope.aliyuncs.com/api-ws/v1/realtime"
+_LINE_LIMIT = 8 << 20
+"""Bytes of one event: a call's whole audio may come in one (600 units speak ~5 MB of base64)."""
 
 
 def sdk() -> ModuleType:
     """The dashscope package, imported on first use (0.8 s); MissingExtra where there is none."""
     try:
-        import dashscope  # noqa: PLC0415 - only a worker that serves it pays for the import
+        import dashscope
     except ModuleNotFoundError:
         raise MissingExtra("DashScope", "dashscope") from None
     return dashscope
@@ -50,41 +58,112 @@ def required_key(api_key: str | None) -> str:
 
 # --- connections ----------------------------------------------------------------------------
 
-_connectors: dict[
-    asyncio.AbstractEventLoop, tuple[AsyncGenerator[aiohttp.TCPConnector, None], Any]
-] = {}
+_connectors: LoopClients[aiohttp.TCPConnector] = LoopClients(lambda connector: connector.close())
 
 
 async def loop_connector() -> aiohttp.TCPConnector:
     """The running loop's pool of connections, shared by all accounts (keys travel per call).
 
-    It lives in an async generator, because that is what a loop closes at its own end
-    (`asyncio.run` and all that call ``shutdown_asyncgens``). The SDK's own pool is never used:
-    it leaks one session per loop.
+    The SDK's own pool is never used: it leaks one session per loop.
     """
-    loop = asyncio.get_running_loop()
-    if loop not in _connectors:
-        keeper = _keep_connector(loop)
-        _connectors[loop] = (keeper, await anext(keeper))
-    connector: aiohttp.TCPConnector = _connectors[loop][1]
-    return connector
-
-
-async def _keep_connector(
-    loop: asyncio.AbstractEventLoop,
-) -> AsyncGenerator[aiohttp.TCPConnector, None]:
-    import aiohttp  # noqa: PLC0415 - comes with the SDK
-    from dashscope.api_entities.aio_session import (  # noqa: PLC0415 - likewise
-        get_ssl_context,
-    )
+    import aiohttp
+    from dashscope.api_entities.aio_session import get_ssl_context
 
     # No limit: how many calls may run at once is the fleet's to say, not the pool's.
-    connector = aiohttp.TCPConnector(limit=0, ssl=get_ssl_context())
+    return await _connectors.get("", lambda: aiohttp.TCPConnector(limit=0, ssl=get_ssl_context()))
+
+
+def proxy_for(url: str) -> str | None:
+    """The environment's proxy for ``url``, as the SDK finds it.
+
+    (aiohttp's own ``trust_env`` also reads ~/.netrc, in a thread, and refuses the request where
+    it finds the host there.)
+    """
+    parts = urlsplit(url)
+    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+    if parts.hostname is None or proxy_bypass(parts.hostname):
+        return None
+    return getproxies().get(scheme)
+
+
+async def send_once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """A middleware: failures leave as ours, which neither the SDK nor aiohttp itself takes for
+    a reason to send again. Retries have one owner, and that is the queue."""
     try:
-        yield connector
-    finally:
-        del _connectors[loop]
-        await connector.close()
+        return await handler(request)
+    except transport_errors() as error:
+        raise unreachable(error) from None
+
+
+class Exchange:
+    """The traffic of one call, between the SDK and the loop's connector.
+
+    The SDK takes a session from its caller. This one reads long lines, does not let the SDK
+    send again what failed, limits the time to connect, and closes the connection at once when
+    the call is given up: the SDK's nested generators alone would leave it to the collector.
+    """
+
+    session: aiohttp.ClientSession
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self._timeouts = timeouts
+        self._responses: list[aiohttp.ClientResponse] = []
+        self._connecting: asyncio.Timeout | None = None
+
+    @classmethod
+    async def open(cls, base_url: str, timeouts: Timeouts) -> Self:
+        import aiohttp
+
+        exchange = cls(timeouts)
+        trace = aiohttp.TraceConfig()
+        trace.on_request_headers_sent.append(exchange._connected)
+        exchange.session = aiohttp.ClientSession(
+            connector=await loop_connector(),
+            connector_owner=False,
+            read_bufsize=_LINE_LIMIT,
+            proxy=proxy_for(base_url),
+            middlewares=(exchange._send,),
+            trace_configs=[trace],
+        )
+        return exchange
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for response in self._responses:
+            response.close()
+        await self.session.close()
+
+    @property
+    def status(self) -> int:
+        """Of the last answer, 0 before the first."""
+        return self._responses[-1].status if self._responses else 0
+
+    async def body(self) -> dict[str, Any]:
+        """The last answer's JSON object; {} where it is none, or a stream."""
+        if not self._responses or "json" not in self._responses[-1].content_type:
+            return {}
+        body = await self._responses[-1].json()
+        return body if isinstance(body, dict) else {}
+
+    async def _send(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        limit = self._timeouts.connect
+        try:
+            async with asyncio.timeout(limit) as self._connecting:
+                response = await send_once(request, handler)
+        except TimeoutError:
+            raise ProviderTimeout(f"connect: no connection within {limit:g} s") from None
+        self._responses.append(response)
+        return response
+
+    async def _connected(self, *_: object) -> None:
+        if self._connecting is not None:
+            self._connecting.reschedule(None)
 
 
 # --- errors ---------------------------------------------------------------------------------
@@ -117,17 +196,6 @@ _BY_CODE: tuple[tuple[str, type[ProviderError]], ...] = (
 """Beginnings of codes, without case and punctuation: the HTTP protocol says ``InvalidApiKey``,
 the realtime one ``invalid_api_key``."""
 
-_BY_STATUS: dict[int, type[ProviderError]] = {
-    400: RequestRejected,
-    401: AuthenticationFailed,
-    402: QuotaExceeded,
-    403: AuthenticationFailed,
-    404: RequestRejected,
-    413: RequestRejected,
-    422: RequestRejected,
-    429: RateLimited,
-}
-
 
 def provider_error(
     message: str,
@@ -143,17 +211,16 @@ def provider_error(
     (In the middle of a stream DashScope says status 400 whatever happened: pass 0 there, and
     an unknown code is then worth a retry.) ``secret`` never gets into the message.
     """
-    kind = _kind(code, message, status)
-    text = message if not secret else message.replace(secret, "***")
-    error = kind(
-        f"DashScope: {text[:_MESSAGE_LIMIT] or code or f'status {status}'}",
+    lower = {name.lower(): value for name, value in (headers or {}).items()}
+    return failure(
+        status,
+        message or code,
+        kind=_kind(code, message, status),
         provider_code=code,
         request_id=request_id,
-        status=status,
+        retry_after=retry_after(lower),
+        secrets=(secret,),
     )
-    if isinstance(error, (RateLimited, ProviderUnavailable)):
-        error.retry_after = _retry_after(headers or {})
-    return error
 
 
 def _kind(code: str, message: str, status: int) -> type[ProviderError]:
@@ -163,22 +230,29 @@ def _kind(code: str, message: str, status: int) -> type[ProviderError]:
     for beginning, kind in _BY_CODE:
         if plain.startswith(beginning):
             return kind
-    return _BY_STATUS.get(status, ProviderUnavailable)
+    return kind_of(status) if status else ProviderUnavailable
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds, from ``Retry-After`` as seconds or as a date."""
-    value = headers.get("Retry-After")
-    if value is None:
-        return None
+def transport_errors() -> tuple[type[Exception], ...]:
+    """What aiohttp raises when a connection fails, for an ``except`` clause."""
+    import aiohttp
+
+    return (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, OSError)
+
+
+def unreachable(error: Exception) -> ProviderUnavailable:
+    """For one of the `transport_errors`."""
+    if isinstance(error, TimeoutError):
+        return ProviderTimeout("DashScope did not go on with its answer")
+    return ProviderUnavailable(f"the connection to DashScope failed: {type(error).__name__}")
+
+
+def decoded(audio: object) -> bytes:
+    """The bytes of a base64 field."""
     try:
-        return max(0.0, float(value))
+        return b64decode(str(audio or ""), validate=True)
     except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
+        raise ProviderUnavailable("DashScope sent audio that does not decode") from None
 
 
 def usage_of(usage: Mapping[str, Any] | None) -> TTSUsage | None:
