@@ -6,7 +6,8 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
-from speechfleet import keys, wav
+from speechfleet import keys
+from speechfleet import wav
 from speechfleet.chunks import (
     MAX_ENTRY,
     Accumulator,

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+import redis
 import redis.asyncio
 from redis import exceptions
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
-from redis.backoff import ExponentialBackoff
+from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.retry import Retry as BlockingRetry
+from redis.sentinel import Sentinel as BlockingSentinel
 
 from speechfleet.errors import FleetFull, FleetUnavailable, MisconfiguredError
 from speechfleet.ledger.scripts import Scripts
@@ -109,17 +112,50 @@ class Connection:
         await self.redis.aclose()
 
 
+@dataclass(frozen=True)
+class SentinelAddress:
+    """``sentinel://[:password@]host:port[,host:port...]/service[/db]``, taken apart."""
+
+    hosts: tuple[tuple[str, int], ...]
+    service: str
+    database: int
+    password: str | None
+
+    @classmethod
+    def parse(cls, url: str) -> SentinelAddress:
+        parts = urlsplit(url)
+        service, _, database = parts.path.strip("/").partition("/")
+        pairs = [host.partition(":") for host in parts.netloc.rpartition("@")[2].split(",")]
+        if not service or not all(host for host, _, _ in pairs):
+            raise ValueError("a sentinel URL is sentinel://host:port[,host:port]/service[/db]")
+        hosts = tuple((host, int(port or 26379)) for host, _, port in pairs)
+        return cls(hosts, service, int(database or 0), parts.password)
+
+
 def _sentinel_client(url: str, options: dict[str, Any]) -> redis.asyncio.Redis:
-    """``sentinel://[:password@]host:port[,host:port...]/service[/db]``."""
-    parts = urlsplit(url)
-    service, _, database = parts.path.strip("/").partition("/")
-    hosts = parts.netloc.rpartition("@")[2]
-    if not service or not hosts:
-        raise ValueError("a sentinel URL is sentinel://host:port[,host:port]/service[/db]")
-    pairs = [(host.partition(":")[0], int(host.partition(":")[2] or 26379)) for host in hosts.split(",")]
-    sentinel = Sentinel(pairs, socket_connect_timeout=5)  # type: ignore[no-untyped-call]
+    address = SentinelAddress.parse(url)
+    sentinel = Sentinel(list(address.hosts), socket_connect_timeout=5)
     client: redis.asyncio.Redis = sentinel.master_for(
-        service, db=int(database or 0), password=parts.password, **options
+        address.service, db=address.database, password=address.password, **options
+    )
+    return client
+
+
+def heartbeat_client(settings: Settings) -> redis.Redis:
+    """A client for a thread: it gives up at once, the next heartbeat is another try."""
+    assert settings.redis_url is not None
+    url = settings.redis_url.get_secret_value()
+    options: dict[str, Any] = {
+        "socket_timeout": 2,
+        "socket_connect_timeout": 2,
+        "retry": BlockingRetry(NoBackoff(), 0),
+    }
+    if not url.startswith("sentinel://"):
+        return redis.Redis.from_url(url, **options)
+    address = SentinelAddress.parse(url)
+    sentinel = BlockingSentinel(list(address.hosts), socket_connect_timeout=2)
+    client: redis.Redis = sentinel.master_for(
+        address.service, db=address.database, password=address.password, **options
     )
     return client
 

@@ -186,7 +186,7 @@ class Fleet:
             for key in found:
                 if State(key.decode().rpartition(":")[2]).terminal:
                     await self._scripts.call("ZREMRANGEBYSCORE", key, "-inf", before)
-            if cursor in (b"0", 0):
+            if int(cursor) == 0:
                 return
 
     async def stream_bytes(self) -> int:

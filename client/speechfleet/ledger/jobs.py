@@ -156,7 +156,7 @@ class Jobs:
             )
             for key in found:
                 yield key
-            if cursor == b"0":
+            if int(cursor) == 0:
                 return
 
 

@@ -1,0 +1,63 @@
+"""What a worker takes next: limits by provider and by lane, kept by not consuming a queue.
+
+A queue whose limit is reached is no longer consumed, so that one stalled provider, or a large
+batch, cannot fill the worker while others wait. What was fetched in the meantime goes back to
+the head of its line; nobody who waits holds a slot.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from speechfleet import keys
+from speechfleet.jobs import Lane
+from speechfleet.settings import Settings
+
+log = logging.getLogger(__name__)
+
+BATCH_SHARE = 0.75
+"""Of the slots, where lanes are mixed."""
+
+
+class Intake:
+    """Admits jobs by queue, and pauses the queues that are at their limit.
+
+    ``pause`` and ``resume`` are set once the consumer is there; until then nothing is paused.
+    """
+
+    def __init__(self, settings: Settings, lanes: Sequence[Lane], providers: Sequence[str]) -> None:
+        self._groups: list[tuple[frozenset[str], int]] = []
+        self._paused: set[str] = set()
+        self.pause: Callable[[str], object] | None = None
+        self.resume: Callable[[str], object] | None = None
+        for provider in providers:
+            limit = settings.provider_slots.get(provider, settings.slots)
+            if limit < settings.slots:
+                queues = frozenset(keys.queue(lane, provider) for lane in lanes)
+                self._groups.append((queues, limit))
+        if Lane.BATCH in lanes and len(lanes) > 1:
+            queues = frozenset(keys.queue(Lane.BATCH, provider) for provider in providers)
+            self._groups.append((queues, max(1, int(settings.slots * BATCH_SHARE))))
+
+    def admits(self, queue: str, running: Counter[str]) -> bool:
+        return not any(
+            queue in queues and sum(running[q] for q in queues) >= limit
+            for queues, limit in self._groups
+        )
+
+    def adjust(self, running: Counter[str]) -> None:
+        """Pause and resume queues to match what runs now."""
+        full = {
+            queue
+            for queues, limit in self._groups
+            if sum(running[q] for q in queues) >= limit
+            for queue in queues
+        }
+        if self.pause is not None and self.resume is not None:
+            for queue in full - self._paused:
+                self.pause(queue)
+            for queue in self._paused - full:
+                self.resume(queue)
+            self._paused = full

@@ -1,0 +1,96 @@
+"""Segments of a job spoken a few at a time, handed on in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+
+from speechfleet.tts import TTSUsage
+
+from speechfleet_worker.segments import Segment
+from speechfleet_worker.speaking import Piece
+
+
+@dataclass
+class Spoken:
+    """What a segment's call gave, as it gives it. ``cached``: it came from the segment store."""
+
+    hash: str
+    cached: bool = False
+    usage: TTSUsage | None = None
+    request_id: str = ""
+    words: tuple[tuple[int, int, int], ...] = ()
+
+
+@dataclass
+class Ahead:
+    """A segment that is being spoken: its pieces queue up until it is their turn."""
+
+    segment: Segment
+    is_last: bool
+    spoken: Spoken
+    pieces: asyncio.Queue[Piece | None] = field(default_factory=asyncio.Queue)
+    task: asyncio.Task[None] | None = None
+
+    async def audio(self) -> AsyncGenerator[Piece, None]:
+        """The pieces in order; raises what the call raised, after what it gave before."""
+        assert self.task is not None
+        while (piece := await self.pieces.get()) is not None:
+            yield piece
+        await self.task
+
+
+Speak = Callable[[Ahead], Awaitable[None]]
+
+
+class LookAhead:
+    """Runs ``speak`` for up to ``ahead`` segments beyond the one that is being consumed.
+
+    Use it as an async context manager: leaving cancels every call that is under way.
+    """
+
+    def __init__(self, segments: Iterator[Segment], speak: Speak, ahead: int) -> None:
+        self._segments = segments
+        self._speak = speak
+        self._width = ahead + 1
+        self._next = next(segments, None)
+        self._under_way: deque[Ahead] = deque()
+
+    async def __aenter__(self) -> LookAhead:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        tasks = [item.task for item in self._under_way if item.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def __aiter__(self) -> AsyncGenerator[Ahead, None]:
+        # The first call starts alone: cutting on ahead must not hold back the first audio.
+        self._start()
+        while self._under_way:
+            yield self._under_way[0]
+            self._under_way.popleft()
+            self._start()
+
+    def fill(self) -> None:
+        """Begin as many further segments as may be; called once the current one is heard."""
+        while len(self._under_way) < self._width and self._next is not None:
+            self._start()
+
+    def _start(self) -> None:
+        segment = self._next
+        if segment is None:
+            return
+        self._next = next(self._segments, None)
+        item = Ahead(segment, self._next is None, Spoken(""))
+        item.task = asyncio.create_task(self._run(item))
+        self._under_way.append(item)
+
+    async def _run(self, item: Ahead) -> None:
+        try:
+            await self._speak(item)
+        finally:
+            item.pieces.put_nowait(None)

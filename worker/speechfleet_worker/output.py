@@ -1,0 +1,137 @@
+"""A job's audio object: encoded while it is spoken, stored under a key that holds the token."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from speechfleet.errors import ObjectExists, StoreUnavailable
+from speechfleet.store import Store, Upload
+
+from speechfleet_worker.audio import FORMATS, Encoder
+
+T = TypeVar("T")
+
+IN_MEMORY = 1 << 20
+"""Bytes of an encoded object up to which it is one put at the end."""
+FIRST_WAIT = 0.2
+LONGEST_WAIT = 5.0
+
+
+class Patience:
+    """Tries an operation of the store again for as long as a job may wait for it."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    async def __call__(self, operation: Callable[[], Awaitable[T]]) -> T:
+        loop = asyncio.get_running_loop()
+        end, wait = loop.time() + self._seconds, FIRST_WAIT
+        while True:
+            try:
+                return await operation()
+            except StoreUnavailable:
+                if loop.time() + wait > end:
+                    raise
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, LONGEST_WAIT)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What was stored: ``bytes`` of the object, ``duration_ms`` of its audio."""
+
+    key: str
+    media_type: str
+    bytes: int
+    duration_ms: int
+
+
+class Output:
+    """Takes PCM in order; `commit` stores the object, `abort` leaves nothing behind."""
+
+    def __init__(
+        self,
+        store: Store,
+        patience: Patience,
+        key: str,
+        format: str,
+        sample_rate: int,
+        metadata: Mapping[str, str],
+    ) -> None:
+        self._store = store
+        self._patient = patience
+        self._key = key
+        self._rate = sample_rate
+        self._encoder = Encoder(format, sample_rate)
+        self._threaded = format not in ("wav", "pcm")
+        self._media_type = FORMATS[format].media_type
+        if format == "pcm":
+            self._media_type = f"audio/pcm;rate={sample_rate}"
+        self._metadata = dict(metadata)
+        self._held = bytearray()
+        self._size = 0
+        self._pcm = 0
+        self._upload: Upload | None = None
+
+    async def write(self, pcm: bytes) -> None:
+        self._pcm += len(pcm)
+        if self._threaded:
+            await self._take(await asyncio.to_thread(self._encoder.write, pcm))
+        else:
+            await self._take(self._encoder.write(pcm))
+
+    async def _take(self, data: bytes) -> None:
+        self._held += data
+        self._size += len(data)
+        if len(self._held) < IN_MEMORY:
+            return
+        if self._upload is None:
+            self._upload = self._store.upload(
+                self._key, media_type=self._media_type, metadata=self._metadata
+            )
+        upload, held = self._upload, bytes(self._held)
+        await self._patient(lambda: upload.write(held))
+        self._held.clear()
+
+    async def commit(self) -> Stored:
+        """Store what was written. Raises StoreError; the audio stays until it is stored."""
+        tail, patches = await asyncio.to_thread(self._encoder.finish)
+        self._held += tail
+        self._size += len(tail)
+        duration_ms = round(self._pcm / 2 / self._rate * 1000)
+        metadata = {**self._metadata, "duration-ms": str(duration_ms)}
+        upload = self._upload
+        if upload is None:
+            for offset, patch in patches:
+                self._held[offset : offset + len(patch)] = patch
+            data = bytes(self._held)
+            await self._put(data, metadata)
+        else:
+            rest = bytes(self._held)
+            if rest:
+                await self._patient(lambda: upload.write(rest))
+            for offset, patch in patches:
+                await upload.patch_head(offset, patch)
+            await self._patient(lambda: upload.commit(metadata))
+        return Stored(self._key, self._media_type, self._size, duration_ms)
+
+    async def _put(self, data: bytes, metadata: Mapping[str, str]) -> None:
+        async def put() -> None:
+            try:
+                await self._store.put(
+                    self._key, data, media_type=self._media_type, metadata=metadata
+                )
+            except ObjectExists:
+                # The key holds this execution's token: it is our own, written by a try whose
+                # answer was lost.
+                return
+
+        await self._patient(put)
+
+    async def abort(self) -> None:
+        self._encoder.close()
+        if self._upload is not None:
+            await self._upload.abort()

@@ -1,0 +1,154 @@
+"""Starting and ending one worker process: the loop's thread, Celery, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+import threading
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import CancelledError
+from typing import Any, TypeVar
+
+from celery import signals
+from speechfleet import keys
+from speechfleet.errors import MisconfiguredError
+from speechfleet.jobs import Lane
+from speechfleet.ledger.connection import heartbeat_client
+from speechfleet.message import Hint
+from speechfleet.settings import Settings
+
+from speechfleet_worker.app import make_app
+from speechfleet_worker.intake import Intake
+from speechfleet_worker.providers import registry
+from speechfleet_worker.recovery import Heartbeat, Sweeper
+from speechfleet_worker.worker import Worker
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class LoopThread:
+    """The event loop that everything of this process runs on."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        threading.Thread(target=self.loop.run_forever, name="loop", daemon=True).start()
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run it there and wait for it here."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
+
+
+def run(
+    settings: Settings,
+    boot: str,
+    *,
+    lanes: Sequence[Lane],
+    providers: Sequence[str] | None,
+    events: bool,
+) -> int:
+    """Take jobs until a signal; then drain. Returns the exit status."""
+    availability = {name: why.reason for name, why in registry.available(settings).items()}
+    ready = [name for name, reason in availability.items() if not reason]
+    if providers is not None:
+        for name in providers:
+            if availability.get(name, "no such provider"):
+                raise MisconfiguredError(
+                    f"--providers {name}: {availability.get(name, 'no such provider')}"
+                )
+        ready = [name for name in ready if name in providers]
+    queues = [keys.queue(lane, name) for lane in lanes for name in ready]
+    loop = LoopThread()
+    intake = Intake(settings, lanes, ready)
+    worker = loop.run(_start(settings, boot, queues, availability, intake))
+
+    def take(hint: Hint, queue: str) -> None:
+        with contextlib.suppress(CancelledError):
+            loop.run(worker.take(hint, queue))
+
+    heartbeat = Heartbeat(heartbeat_client(settings), boot)
+    heartbeat.start()
+    app = make_app(settings, boot, queues, take)
+
+    @signals.worker_ready.connect(weak=False)
+    def ready_now(sender: Any, **_: object) -> None:
+        def later(method: Any, queue: str) -> None:
+            sender.call_soon(method, queue)
+
+        intake.pause = lambda queue: later(sender.cancel_task_queue, queue)
+        intake.resume = lambda queue: later(sender.add_task_queue, queue)
+        print(f"ready {boot}", flush=True)  # noqa: T201 # whoever started this waits for it
+
+    @signals.worker_shutting_down.connect(weak=False)
+    def drain(**_: object) -> None:
+        threading.Thread(target=_drain, args=(loop, worker, heartbeat), daemon=True).start()
+
+    celery_worker = app.Worker(
+        pool="threads",
+        concurrency=settings.slots,
+        queues=queues,
+        hostname=f"{boot}@speechfleet",
+        without_gossip=True,
+        without_mingle=True,
+        quiet=True,
+        task_events=events,
+    )
+    celery_worker.start()
+    _drain(loop, worker, heartbeat)
+    return int(celery_worker.exitcode or 0)
+
+
+_draining = threading.Lock()
+
+
+def _drain(loop: LoopThread, worker: Worker, heartbeat: Heartbeat) -> None:
+    """Hand over and exit: Celery's own shutdown would wait for every task, however long.
+
+    The heartbeat goes on until the last job is handed over.
+    """
+    with _draining:
+        status = 0
+        try:
+            loop.run(worker.drain())
+            heartbeat.stop()
+            loop.run(worker.process.fleet.leave(worker.boot))
+        except Exception:
+            log.exception("the drain did not complete; other workers will recover the rest")
+            status = 1
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+async def _start(
+    settings: Settings,
+    boot: str,
+    queues: Sequence[str],
+    providers: dict[str, str],
+    intake: Intake,
+) -> Worker:
+    worker = Worker(settings, boot, queues, providers, intake)
+    await worker.process.connection.open()
+    await worker.process.fleet.register(worker.describe())
+    sweeper = asyncio.create_task(Sweeper(worker).run())
+    _kept.add(sweeper)
+    return worker
+
+
+_kept: set[asyncio.Task[None]] = set()
+"""The loop itself holds tasks only weakly."""
+
+
+def run_alone(settings: Settings, boot: str, name: str, sequence: str) -> int:
+    """Run one job in this process and nothing else."""
+    loop = LoopThread()
+    worker = loop.run(_start(settings, boot, (), {}, Intake(settings, (), ())))
+    heartbeat = Heartbeat(heartbeat_client(settings), boot)
+    heartbeat.start()
+    loop.run(worker.take(Hint(name, sequence), alone=True))
+    heartbeat.stop()
+    loop.run(worker.process.fleet.leave(boot))
+    return 0
