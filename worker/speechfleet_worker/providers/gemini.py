@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -67,12 +68,45 @@ class GeminiOptions(ProviderOptions):
     seed: int | None = None
 
 
+_opened: ContextVar[list[httpx2.Response]] = ContextVar("opened")
+
+
+async def _remember(response: httpx2.Response) -> None:
+    opened = _opened.get(None)
+    if opened is not None:
+        opened.append(response)
+
+
 @dataclass
 class _SdkClient:
     """The SDK's client and the connections under it, which it leaves to whoever gave them."""
 
     sdk: Client
     connections: httpx2.AsyncClient
+
+    async def answers(
+        self, request: Mapping[str, Any]
+    ) -> AsyncGenerator[GenerateContentResponse, None]:
+        """The answers of one streamed call; closing this closes its connection.
+
+        Closing the SDK's iterator would not: what it is made of refers to itself, and so
+        waits for the garbage collector.
+        """
+        opened: list[httpx2.Response] = []
+        try:
+            token = _opened.set(opened)
+            try:
+                answers = await self.sdk.aio.models.generate_content_stream(**request)
+                first = await anext(answers, None)  # nothing is sent before
+            finally:
+                _opened.reset(token)
+            if first is not None:
+                yield first
+            async for answer in answers:
+                yield answer
+        finally:
+            for response in opened:
+                await response.aclose()
 
     async def close(self) -> None:
         await self.connections.aclose()
@@ -128,19 +162,20 @@ class GeminiTTSModel(ProviderModel):
     async def speak(self, text: str) -> AsyncGenerator[Audio | Report, None]:
         client = await self._client()
         answer = _Answer(text, self._sample_rate)
-        models = client.sdk.aio.models
         how = self._settings.instructions
-        request = {"model": self.model_name, "contents": f"{how}\n\n{text}" if how else text}
+        request: dict[str, Any] = {
+            "model": self.model_name,
+            "contents": f"{how}\n\n{text}" if how else text,
+            "config": self._config(),
+        }
         with _mapped(self._key, self.timeouts):
             if self.stream:
-                config = self._config()
-                stream: Any = await models.generate_content_stream(**request, config=config)
-                async with aclosing(stream):
-                    async for response in stream:
+                async with aclosing(client.answers(request)) as responses:
+                    async for response in responses:
                         for part in answer.parts(response):
                             yield part
             else:
-                response = await models.generate_content(**request, config=self._config())
+                response = await client.sdk.aio.models.generate_content(**request)
                 for part in answer.parts(response):
                     yield part
             if audio := answer.finish():
@@ -195,7 +230,8 @@ class GeminiTTSModel(ProviderModel):
 
         # Its own choice, aiohttp where that is installed, sends a failed request again.
         connections = httpx2.AsyncClient(
-            limits=httpx2.Limits(max_connections=None), event_hooks={"request": [limit]}
+            limits=httpx2.Limits(max_connections=None),
+            event_hooks={"request": [limit], "response": [_remember]},
         )
         options = types.HttpOptions(
             base_url=self._base_url,

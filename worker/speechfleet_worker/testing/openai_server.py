@@ -86,8 +86,11 @@ class OpenAIServer(HttpServer):
 
     async def _events(self, call: Call, reply: Reply) -> None:
         reply.start("text/event-stream", {"x-request-id": f"req_{len(self.calls)}"})
+        # An event has no room for the rate: servers at another one wrap the audio in a WAV.
+        header = wav_header(self.rate(call)) if call.hit_by("wrong_rate") else b""
         async for piece in self.pieces(call):
-            audio = b64encode(piece).decode("ascii")
+            audio = b64encode(header + piece).decode("ascii")
+            header = b""
             await reply.event({"type": "speech.audio.delta", "audio": audio})
         if call.hit_by("malformed_frame"):
             await reply.event('{"type":"speech.audio.delta","audio":')
