@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
-import signal
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from speechfleet.errors import FolderInUse, MisconfiguredError
 from speechfleet.local import joining
+from speechfleet.local.crew import Crew
 from speechfleet.local.guard import GUARD
-from speechfleet.local.supervision import Ending, keep_alive
 from speechfleet.local.valkey import EmbeddedValkey
 from speechfleet.local.worker import WorkerProcess
 from speechfleet.settings import Settings
 
-_READY_TIMEOUT = 60.0
-# Beyond the worker's own grace, in which it hands its jobs back: to write that down and exit.
 _LEAVING = 10.0
+"""Seconds beyond the workers' own grace: to hand the jobs back and exit."""
 
 
 class EmbeddedFleet:
@@ -64,17 +60,14 @@ class EmbeddedFleet:
         self._embedded = valkey
         self._given_redis = settings.redis_url
         self._given_store = store_url
-        self._numbers = itertools.count(1)
-        self._lock = threading.Lock()
-        self._stopping = threading.Event()
+        self._crew: Crew | None = None
         self._announced = False
         self.valkey: EmbeddedValkey | None = None
-        self.workers: list[WorkerProcess] = []
 
     @property
     def data(self) -> Path:
         if self._data is None:
-            raise MisconfiguredError("the embedded fleet is not started")
+            raise MisconfiguredError("the embedded fleet does not run")
         return self._data
 
     @property
@@ -110,111 +103,78 @@ class EmbeddedFleet:
                 joining.withdraw(self.data)
 
     def start(self) -> None:
-        """Return when every worker takes jobs. FolderInUse, MisconfiguredError; all or none."""
+        """Return when every worker takes jobs; no-op if it runs.
+
+        FolderInUse, MisconfiguredError (with the end of a log); nothing is left of a failure.
+        """
+        if self._crew is not None:
+            return
         try:
+            self._make_folders()
             self._start_server()
-            self._launch(self._count)
+            self._crew = Crew(
+                self.data / "logs",
+                lambda: {**os.environ, **self.environ},
+                grace=self._grace,
+                supervise=self._supervise,
+            )
+            self._crew.launch(self._count, self._args)
         except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
         """Let the workers drain (``grace``), then end them, then the server. Idempotent."""
-        self._stopping.set()
         if self._announced:
             joining.withdraw(self.data)
             self._announced = False
-        with self._lock:
-            workers = list(self.workers)
-        for worker in workers:
-            worker.kill(signal.SIGTERM)
-            worker.kill(signal.SIGCONT)
-        end = time.monotonic() + self._grace
-        for worker in workers:
-            worker.end(end - time.monotonic())
+        if self._crew is not None:
+            self._crew.stop()
+            self._crew = None
         if self.valkey is not None:
             self.valkey.stop()
         if self._temporary and self._data is not None:
             shutil.rmtree(self._data, ignore_errors=True)
             GUARD.keep(str(self._data))
+            self._data = None
 
     def start_worker(self, *args: str) -> WorkerProcess:
         """One more, ready. ``args`` stand in place of the fleet's lanes and slots."""
-        [worker] = self._launch(1, args or None)
+        if self._crew is None:
+            raise MisconfiguredError("the embedded fleet does not run")
+        [worker] = self._crew.launch(1, args or self._args)
         return worker
+
+    @property
+    def workers(self) -> list[WorkerProcess]:
+        """Those that are there now, dead or alive."""
+        return list(self._crew.members) if self._crew else []
 
     @staticmethod
     def attach(data: Path) -> joining.JoinedFleet | None:
         """The fleet that already runs on this folder, joined; None where none does."""
         return joining.join(data)
 
-    def _start_server(self) -> None:
+    def _make_folders(self) -> None:
         if self._data is None:
             self._data = Path(tempfile.mkdtemp(prefix="speechfleet-"))
             GUARD.remove(str(self._data))
-        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self._embedded:
-            self.valkey = EmbeddedValkey(self.data / "valkey")
-            self.valkey.start()
-            joining.announce(self.data, self.redis_url, self.store_url)
-            self._announced = True
-            self._watch("valkey", self.valkey, self._restart_server)
-        if self._given_store is None:
-            (self.data / "store").mkdir(mode=0o700, exist_ok=True)
-        logs = self.data / "logs"
-        logs.mkdir(mode=0o700, exist_ok=True)
-        for old in logs.glob("*.log"):
-            old.unlink(missing_ok=True)
+        for folder in (self.data, self.data / "store", self.data / "logs"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def _restart_server(self) -> EmbeddedValkey:
-        assert self.valkey is not None
+    def _start_server(self) -> None:
+        if not self._embedded:
+            _ = self.redis_url  # Raises here rather than in every worker.
+            return
+        self.valkey = EmbeddedValkey(self.data / "valkey")
         self.valkey.start()
-        if self._stopping.is_set():  # `stop` may have been through with it already.
-            self.valkey.stop()
-        return self.valkey
-
-    def _launch(self, count: int, args: Sequence[str] | None = None) -> list[WorkerProcess]:
-        """Start them all, then wait for each."""
-        workers = []
-        for _ in range(count):
-            log = self.data / "logs" / f"worker-{next(self._numbers)}.log"
-            workers.append(self._process(self._args if args is None else args, log))
-        end = time.monotonic() + _READY_TIMEOUT
-        for worker in workers:
-            worker.await_ready(max(0.0, end - time.monotonic()))
-            self._keep(worker)
-        return workers
-
-    def _process(self, args: Sequence[str], log: Path) -> WorkerProcess:
-        with self._lock:
-            if self._stopping.is_set():
-                raise MisconfiguredError("the fleet is stopping; it starts no more workers")
-            environ = {**os.environ, **self.environ}
-            worker = WorkerProcess(args, environ=environ, log=log, grace=self._grace)
-            self.workers.append(worker)
-        return worker
-
-    def _keep(self, worker: WorkerProcess) -> None:
-        dead = worker
-
-        def again() -> WorkerProcess:
-            nonlocal dead
-            replacement = self._process(dead.args, dead.log)
-            with self._lock:
-                self.workers.remove(dead)
-            dead = replacement
-            return replacement
-
-        self._watch(worker.log.stem, worker, again)
-
-    def _watch(self, name: str, running: Ending, again: Callable[[], Ending]) -> None:
+        # The folder is ours from here on.
+        for old in (self.data / "logs").glob("*.log"):
+            old.unlink(missing_ok=True)
+        joining.announce(self.data, self.redis_url, self.store_url)
+        self._announced = True
         if self._supervise:
-            threading.Thread(
-                target=keep_alive,
-                args=(name, running, again, self._stopping),
-                name=f"keep {name}",
-                daemon=True,
-            ).start()
+            self.valkey.keep_alive()
 
 
 def _worker_args(lanes: Sequence[str] | None, slots: int | None) -> list[str]:

@@ -88,7 +88,7 @@ def _start() -> subprocess.Popen[bytes]:
 
 
 @dataclass
-class _Charge:
+class Charge:
     pid: int
     rank: int
     grace: float
@@ -132,7 +132,7 @@ def _exists(pid: int) -> bool:
 
 @dataclass
 class _Watch:
-    charges: dict[int, _Charge] = field(default_factory=dict)
+    charges: dict[int, Charge] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
 
     def follow(self, pipe: BinaryIO) -> None:
@@ -142,7 +142,7 @@ class _Watch:
             getattr(self, order)(*words)
 
     def watch(self, pid: int, rank: int, grace: float) -> None:
-        self.charges[pid] = _Charge(pid, rank, grace)
+        self.charges[pid] = Charge(pid, rank, grace)
 
     def forget(self, pid: int) -> None:
         if charge := self.charges.pop(pid, None):
@@ -161,7 +161,7 @@ class _Watch:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _end(charges: list[_Charge]) -> None:
+def _end(charges: list[Charge]) -> None:
     start = time.monotonic()
     for charge in charges:
         charge.signal(signal.SIGTERM)

@@ -25,12 +25,22 @@ class Ending(Protocol):
 
 def keep_alive(
     name: str, running: Ending, again: Callable[[], Ending], stopping: threading.Event
-) -> None:
+) -> threading.Thread:
     """Start it ``again`` whenever it ended with a status other than 0, until ``stopping``.
 
     Status 0 is an end that somebody asked for. The pause before each start doubles from
-    `FIRST_PAUSE` to `LAST_PAUSE` seconds, until something lives for `STEADY` seconds.
+    `FIRST_PAUSE` to `LAST_PAUSE` seconds, until something lives for `STEADY` seconds. Runs
+    in a thread of its own, which it returns.
     """
+    args = (name, running, again, stopping)
+    thread = threading.Thread(target=_keep, args=args, name=f"keep {name}", daemon=True)
+    thread.start()
+    return thread
+
+
+def _keep(
+    name: str, running: Ending, again: Callable[[], Ending], stopping: threading.Event
+) -> None:
     pause = FIRST_PAUSE
     while True:
         start = time.monotonic()

@@ -15,10 +15,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from speechfleet.errors import FleetUnavailable, FolderInUse, MisconfiguredError
 from speechfleet.local.guard import GUARD
 from speechfleet.local.process import Child
+from speechfleet.local.supervision import keep_alive
 
 SERVER_RANK = 2
 """Ends after the workers, which need it to drain."""
@@ -61,6 +64,8 @@ class EmbeddedValkey:
         self._socket_folder: Path | None = None
         self._child: Child | None = None
         self._lock = threading.RLock()
+        self._stopping = threading.Event()
+        self._kept = False
 
     @property
     def url(self) -> str:
@@ -93,6 +98,7 @@ class EmbeddedValkey:
         with self._lock:
             if self.running:
                 return
+            self._stopping.clear()
             program = find_server()
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._shorten_socket_path()
@@ -116,6 +122,8 @@ class EmbeddedValkey:
 
     def stop(self) -> None:
         """SIGTERM, and wait; nothing that it acknowledged is lost. Idempotent."""
+        self._stopping.set()
+        self._kept = False
         with self._lock:
             if self._child is not None:
                 self._child.stop()
@@ -138,6 +146,19 @@ class EmbeddedValkey:
             if self._child is not None:
                 self._child.stop()
             self.start()
+            if self._kept:
+                self.keep_alive()  # The end that was asked for was the end of watching, too.
+
+    def keep_alive(self) -> None:
+        """From now until `stop`: start it again when it dies unasked."""
+        self._kept = True
+        keep_alive("valkey", self, self._again, self._stopping)
+
+    def _again(self) -> EmbeddedValkey:
+        with self._lock:
+            if not self._stopping.is_set():
+                self.start()
+        return self
 
     def _running(self) -> Child:
         if self._child is None:
@@ -178,8 +199,9 @@ class EmbeddedValkey:
 
 def answers(url: str) -> bool:
     """Whether a server is there and has loaded its data."""
+    once = Retry(NoBackoff(), 0)
     try:
-        with redis.Redis.from_url(url, socket_timeout=5.0, socket_connect_timeout=5.0) as client:
+        with redis.Redis.from_url(url, socket_timeout=5.0, retry=once) as client:
             return bool(client.ping())
     except redis.RedisError:
         return False

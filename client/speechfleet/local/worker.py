@@ -41,9 +41,9 @@ class WorkerProcess(Child):
 
     def await_ready(self, timeout: float) -> str:
         """The boot id; MisconfiguredError with its log where it is not ready in time."""
-        self._ready.wait(timeout)
+        told = self._ready.wait(timeout)
         if not self.boot_id:
-            how = "is not ready in time" if self.running else "ended"
+            how = "ended" if told else "is not ready in time"
             raise MisconfiguredError(f"a worker {how} while starting:\n{self.last_words()}")
         return self.boot_id
 

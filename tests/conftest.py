@@ -1,0 +1,51 @@
+"""What tests share: a real server, stores, and an environment that is nobody's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from speechfleet.local import EmbeddedValkey
+from speechfleet.settings import settings
+
+_OURS = ("SPEECHFLEET_", "OPENAI_", "GOOGLE_", "GEMINI_", "DASHSCOPE_", "AWS_")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test sees the settings or the keys of whoever runs it, nor those of another test."""
+    for name in os.environ:
+        if name.startswith(_OURS):
+            monkeypatch.delenv(name)
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
+    """One real server a test process. A machine without one fails: nothing is skipped."""
+    with EmbeddedValkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(valkey: EmbeddedValkey) -> str:
+    """The URL of the server, running and empty."""
+    if not valkey.running:
+        valkey.start()
+    with redis.Redis.from_url(valkey.url) as client:
+        client.flushall()
+        client.config_set("maxmemory", 0)
+    return valkey.url
+
+
+@pytest.fixture
+def folder_store_url(tmp_path: Path) -> str:
+    folder = tmp_path / "store"
+    folder.mkdir()
+    return folder.as_uri()
