@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from speechfleet.errors import (
     AuthenticationFailed,
@@ -22,6 +22,7 @@ from speechfleet.errors import (
     ProviderTimeout,
     ProviderUnavailable,
     RequestRejected,
+    UnknownVoice,
 )
 from speechfleet.settings import Timeouts
 from speechfleet.tts import TTSUsage
@@ -66,6 +67,14 @@ class GeminiOptions(ProviderOptions):
     )
     temperature: float | None = Field(None, ge=0.0, le=2.0)
     seed: int | None = None
+
+    @field_validator("speakers")
+    @classmethod
+    def _known_voices(cls, speakers: dict[str, str] | None) -> dict[str, str] | None:
+        for voice in (speakers or {}).values():
+            if voice not in VOICES:
+                raise ValueError(str(UnknownVoice(voice, VOICES)))
+        return speakers
 
 
 _opened: ContextVar[list[httpx2.Response]] = ContextVar("opened")

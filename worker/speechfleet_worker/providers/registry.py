@@ -1,0 +1,285 @@
+"""Models by name: the built-in adapters, the endpoints of the settings, and people's own.
+
+A model is ``provider/model``. Who the provider is, is looked up in this order: the classes of
+SPEECHFLEET_PROVIDERS, the endpoints of SPEECHFLEET_ENDPOINTS, the built-in ones, the entry
+points of the group ``speechfleet.providers``. No SDK is imported before `build`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from importlib import import_module
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from typing import Any
+
+from pydantic import ValidationError
+
+from speechfleet.errors import (
+    AuthenticationFailed,
+    InvalidRequest,
+    MisconfiguredError,
+    MissingExtra,
+    UnknownModel,
+    UnknownOption,
+    UnknownVoice,
+)
+from speechfleet.settings import Endpoint, Settings
+from speechfleet.tts import TTSModelBase
+from speechfleet_worker.providers.base import Capabilities, ProviderModel, ProviderOptions
+from speechfleet_worker.providers.built_in import BUILT_IN, BuiltIn
+
+GROUP = "speechfleet.providers"
+NO_KEY = "none"
+"""What an endpoint without ``key_env`` gets: the SDKs insist on a key, such servers ignore it."""
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether this process can serve a provider. ``reason``: what to do, "" where it can."""
+
+    provider: str
+    sdk: bool
+    key: bool
+    reason: str = ""
+
+    @property
+    def ready(self) -> bool:
+        return self.sdk and self.key
+
+
+def split(model: str) -> tuple[str, str]:
+    """``openai/gpt-4o-mini-tts`` at the first slash. Raises UnknownModel with near matches."""
+    provider, _, name = model.partition("/")
+    if not (provider and name):
+        raise UnknownModel(model, _examples(), hint="(a model is named provider/model)")
+    return provider, name
+
+
+def available(
+    settings: Settings, environ: Mapping[str, str] = os.environ
+) -> dict[str, Availability]:
+    """Every provider there is by name, and whether it can be served from here.
+
+    Nothing is imported for it, and no server is asked.
+    """
+    return {
+        name: _Provider.find(name, settings).availability(environ) for name in _names(settings)
+    }
+
+
+def capabilities(model: str, settings: Settings) -> Capabilities:
+    """What the model can do. Raises UnknownModel; MisconfiguredError for a class of one's own."""
+    provider, name = split(model)
+    return _find(model, provider, name, settings).capabilities(name)
+
+
+def build(
+    model: str,
+    *,
+    voice: str = "",
+    options: Mapping[str, Any] | None = None,
+    stream: bool = True,
+    settings: Settings,
+    environ: Mapping[str, str] = os.environ,
+) -> TTSModelBase:
+    """A model object that is ready to speak; "" is the model's default voice.
+
+    Raises UnknownModel, UnknownVoice and UnknownOption with near matches, InvalidRequest
+    naming an option with a wrong value, AuthenticationFailed naming the variable of a missing
+    key, MissingExtra, MisconfiguredError.
+    """
+    provider, name = split(model)
+    found = _find(model, provider, name, settings)
+    _check_voice(voice, found.capabilities(name))
+    kind = found.load(name)
+    arguments: dict[str, Any] = {"model_name": name, "stream": stream}
+    if voice or not _has_default_voice(kind):
+        arguments["voice"] = voice
+    if issubclass(kind, ProviderModel):
+        arguments |= {"options": _validated(kind.Options, options or {})}
+        more = {**kind.from_settings(settings), "timeouts": settings.timeouts}
+    else:
+        _check_arguments(kind, options or {})
+        arguments |= options or {}
+        more = {}
+    more |= found.account(name, environ)
+    accepted = inspect.signature(kind).parameters
+    return kind(**arguments, **{key: value for key, value in more.items() if key in accepted})
+
+
+async def voices(
+    model: str, settings: Settings, environ: Mapping[str, str] = os.environ
+) -> list[str]:
+    """The voices of a model; a server that can be asked is asked. Raises as `build` does."""
+    if known := capabilities(model, settings).voices:
+        return sorted(known)
+    built = build(model, settings=settings, environ=environ)
+    return await built.list_voices() if isinstance(built, ProviderModel) else []
+
+
+@dataclass(frozen=True)
+class _Provider:
+    """One name, resolved: an adapter of ours, perhaps at an endpoint, or a class of one's own."""
+
+    name: str
+    built_in: BuiltIn | None = None
+    endpoint: Endpoint | None = None
+    target: str = ""
+
+    @classmethod
+    def find(cls, name: str, settings: Settings) -> _Provider:
+        """Raises KeyError where there is none."""
+        if name in settings.providers:
+            return cls(name, target=settings.providers[name])
+        if endpoint := settings.endpoints.get(name):
+            if endpoint.adapter not in BUILT_IN:
+                known = ", ".join(BUILT_IN)
+                raise MisconfiguredError(
+                    f"SPEECHFLEET_ENDPOINTS: {name}: adapter {endpoint.adapter!r}, not one of "
+                    f"{known}"
+                )
+            return cls(name, BUILT_IN[endpoint.adapter], endpoint)
+        if name in BUILT_IN:
+            return cls(name, BUILT_IN[name])
+        return cls(name, target=_entry_points()[name])
+
+    def availability(self, environ: Mapping[str, str]) -> Availability:
+        if self.built_in is None:
+            package = self.target.partition(":")[0].partition(".")[0]
+            there = find_spec(package) is not None
+            reason = "" if there else f"package {package!r} is not installed"
+            return Availability(self.name, sdk=there, key=True, reason=reason)
+        variables = self._key_variables()
+        sdk = self.built_in.installed()
+        key = not variables or any(environ.get(variable) for variable in variables)
+        reason = ""
+        if not sdk:
+            reason = f"pip install 'speechfleet[{self.built_in.extra}]'"
+        elif not key:
+            reason = "set " + " or ".join(variables)
+        return Availability(self.name, sdk, key, reason)
+
+    def capabilities(self, model_name: str) -> Capabilities:
+        kind = self._class(model_name)
+        if not issubclass(kind, ProviderModel):
+            own = getattr(kind, "capabilities", None)
+            return own if isinstance(own, Capabilities) else Capabilities()
+        if self.endpoint is None:
+            return kind.describe(model_name)
+        # Another server than the provider's own: other voices, perhaps another limit.
+        return replace(
+            kind.capabilities,
+            voices=(),
+            sample_rate=self.endpoint.sample_rate or kind.capabilities.sample_rate,
+            input_limit=self.endpoint.limits.get("input", kind.capabilities.input_limit),
+        )
+
+    def load(self, model_name: str) -> type[TTSModelBase]:
+        """The class, once its SDK is known to be there."""
+        if self.built_in is not None and not self.built_in.installed():
+            raise MissingExtra(f"the provider {self.name!r}", self.built_in.extra)
+        return self._class(model_name)
+
+    def account(self, model_name: str, environ: Mapping[str, str]) -> dict[str, Any]:
+        """Key, address and rate, as far as they are set."""
+        if self.built_in is None:
+            return {}
+        variables = self._key_variables()
+        key = next((environ[v] for v in variables if environ.get(v)), "")
+        if variables and not key:
+            names = " or ".join(variables)
+            raise AuthenticationFailed(f"no key for {self.name!r}: set {names}")
+        if self.endpoint is not None:
+            account = {
+                "api_key": key or NO_KEY,
+                "base_url": self.endpoint.base_url,
+                "sample_rate": self.endpoint.sample_rate,
+            }
+        else:
+            base_url = environ.get(self.built_in.of(model_name).base_url)
+            account = {"api_key": key, "base_url": base_url}
+        return {name: value for name, value in account.items() if value}
+
+    def _key_variables(self) -> tuple[str, ...]:
+        if self.endpoint is not None:
+            return (self.endpoint.key_env,) if self.endpoint.key_env else ()
+        return self.built_in.keys if self.built_in else ()
+
+    def _class(self, model_name: str) -> type[TTSModelBase]:
+        target = self.built_in.of(model_name).target if self.built_in else self.target
+        module, _, name = target.partition(":")
+        try:
+            kind = getattr(import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise MisconfiguredError(f"provider {self.name!r}: {target}: {error}") from error
+        if not (isinstance(kind, type) and issubclass(kind, TTSModelBase)):
+            raise MisconfiguredError(
+                f"provider {self.name!r}: {target} is no subclass of speechfleet.TTSModelBase"
+            )
+        return kind
+
+
+def _find(model: str, provider: str, name: str, settings: Settings) -> _Provider:
+    try:
+        return _Provider.find(provider, settings)
+    except KeyError:
+        known = [*_examples(), *(f"{other}/{name}" for other in _names(settings))]
+        raise UnknownModel(model, dict.fromkeys(known)) from None
+
+
+def _names(settings: Settings) -> list[str]:
+    return list(
+        dict.fromkeys([*BUILT_IN, *settings.endpoints, *settings.providers, *_entry_points()])
+    )
+
+
+def _examples() -> list[str]:
+    return [f"{name}/{model}" for name, entry in BUILT_IN.items() for model in entry.models]
+
+
+def _entry_points() -> dict[str, str]:
+    return {point.name: point.value for point in entry_points(group=GROUP)}
+
+
+def _check_voice(voice: str, declared: Capabilities) -> None:
+    if not voice or not declared.voices or voice in declared.voices:
+        return
+    if not (declared.voice_prefixes and voice.startswith(declared.voice_prefixes)):
+        raise UnknownVoice(voice, declared.voices)
+
+
+def _validated(kind: type[ProviderOptions], options: Mapping[str, Any]) -> ProviderOptions:
+    try:
+        return kind.model_validate(options)
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        for problem in problems:
+            if problem["type"] == "extra_forbidden":
+                raise _unknown_option(str(problem["loc"][0]), kind.model_fields) from None
+        where = ".".join(str(part) for part in problems[0]["loc"])
+        raise InvalidRequest(f"option {where!r}: {problems[0]['msg']}") from None
+
+
+def _check_arguments(kind: type[TTSModelBase], options: Mapping[str, Any]) -> None:
+    """Of a class of one's own, the signature is all that is known."""
+    parameters = inspect.signature(kind).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    known = {parameter.name for parameter in parameters} - {"model_name", "stream", "voice"}
+    for name in options:
+        if name not in known:
+            raise _unknown_option(name, known)
+
+
+def _unknown_option(name: str, known: Iterable[str]) -> UnknownOption:
+    names = list(known)
+    return UnknownOption(name, names, hint="" if names else "(the model takes none)")
+
+
+def _has_default_voice(kind: type[TTSModelBase]) -> bool:
+    parameter = inspect.signature(kind).parameters.get("voice")
+    return parameter is not None and parameter.default not in ("", None, parameter.empty)
