@@ -115,9 +115,7 @@ class AsyncClient:
         await self.ledger.submit(self.namespace, id, request)
         return AsyncJob(self, id, request)
 
-    async def submit_many(
-        self, messages: Iterable[Msg | str], **order: Any
-    ) -> list[AsyncJob]:
+    async def submit_many(self, messages: Iterable[Msg | str], **order: Any) -> list[AsyncJob]:
         """The same for many messages with one order, in their order, a few hundred at a time.
 
         Each is written on its own: where one is refused, those before it stand.
@@ -144,9 +142,7 @@ class AsyncClient:
         options = {name: value for name, value in order.items() if name not in _ORDER}
         if "lane" in known:
             known["lane"] = Lane(known["lane"])
-        request = Request(
-            text=msg.text(), options=options, name=msg.name, role=msg.role, **known
-        )
+        request = Request(text=msg.text(), options=options, name=msg.name, role=msg.role, **known)
         request.check(self.settings.max_text)
         return check_id(msg.id), request
 
@@ -187,9 +183,7 @@ class AsyncClient:
             self._workers = (time.monotonic(), workers)
         return workers
 
-    async def waiting(
-        self, record: Record
-    ) -> Literal["", "in line", "back-off", "no_worker"]:
+    async def waiting(self, record: Record) -> Literal["", "in line", "back-off", "no_worker"]:
         """Why a job is QUEUED; "" where it is not."""
         if record.state is not State.QUEUED:
             return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
@@ -37,7 +38,7 @@ class Speech:
     usage: dict[str, int]
     _store: Store = field(repr=False, compare=False)
 
-    async def read(self) -> bytes:
+    async def read(self) -> builtins.bytes:
         """The whole object, in the format that was asked for."""
         return await self._store.get(self.object)
 
@@ -74,7 +75,9 @@ class Status:
     usage: dict[str, int]
 
     @classmethod
-    def of(cls, record: Record, waiting: Literal["", "in line", "back-off", "no_worker"]) -> Status:
+    def of(
+        cls, record: Record, waiting: Literal["", "in line", "back-off", "no_worker"]
+    ) -> Status:
         get = record.fields.get
         rate = record.sample_rate
         failing = record.state in (State.FAILED, State.CANCELLED) or waiting == "back-off"

@@ -27,124 +27,104 @@ Names are percent-encoded, so that ``:`` separates and ``/`` joins: a job's *nam
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from functools import cached_property
 from urllib.parse import quote, unquote
 
 PREFIX = "speechfleet.1"
 
-DELAYED = f"{PREFIX}:delayed"
-SEQUENCE = f"{PREFIX}:sequence"
-LISTS = f"{PREFIX}:lists"
+PATTERNS = {
+    "RECORD": f"{PREFIX}:job:{{job}}",
+    "STREAMS": f"{PREFIX}:stream:{{job}}:",
+    "SEGMENTS": f"{PREFIX}:segments:{{job}}:",
+    "INDEX": f"{PREFIX}:index:{{namespace}}:",
+    "PENDING": f"{PREFIX}:pending:",
+    "RUNNING": f"{PREFIX}:running:",
+    "DELAYED": f"{PREFIX}:delayed",
+    "SEQUENCE": f"{PREFIX}:sequence",
+    "LISTS": f"{PREFIX}:lists",
+    "USAGE": f"{PREFIX}:usage:",
+    "USES": f"{PREFIX}:uses:{{namespace}}:",
+    "BYTES": f"{PREFIX}:bytes",
+    "EXPIRING": f"{PREFIX}:expiring",
+    "ENDED": f"{PREFIX}:ended:{{job}}",
+    "CANCELLED": f"{PREFIX}:cancelled",
+}
+"""What the scripts call them. ``{namespace}`` and ``{job}`` (``<ns>:<id>``) are encoded."""
+
+DELAYED = PATTERNS["DELAYED"]
 BEATS = f"{PREFIX}:beats"
-BYTES = f"{PREFIX}:bytes"
-EXPIRING = f"{PREFIX}:expiring"
-CANCELLED = f"{PREFIX}:cancelled"
-PENDING = f"{PREFIX}:pending:"
-RUNNING = f"{PREFIX}:running:"
+LISTS = PATTERNS["LISTS"]
+BYTES = PATTERNS["BYTES"]
+EXPIRING = PATTERNS["EXPIRING"]
+CANCELLED = PATTERNS["CANCELLED"]
 
 
 def encode(part: str) -> str:
-    return quote(part, safe="")
+    return part if part.isalnum() and part.isascii() else quote(part, safe="")
 
 
-@dataclass(frozen=True)
 class JobKeys:
     """The keys of one job."""
 
-    namespace: str
-    id: str
+    def __init__(self, namespace: str, id: str) -> None:
+        self.namespace = namespace
+        self.id = id
+        self._ns, self._id = encode(namespace), encode(id)
+        self.name = f"{self._ns}/{self._id}"
+        self.record = self._fill("RECORD")
 
     @classmethod
     def parse(cls, name: str) -> JobKeys:
         namespace, _, id = name.partition("/")
         return cls(unquote(namespace), unquote(id))
 
-    @cached_property
-    def name(self) -> str:
-        return f"{encode(self.namespace)}/{encode(self.id)}"
+    def _fill(self, pattern: str) -> str:
+        filled = PATTERNS[pattern].replace("{namespace}", self._ns)
+        return filled.replace("{job}", f"{self._ns}:{self._id}")
 
-    @cached_property
-    def _tail(self) -> str:
-        return f"{encode(self.namespace)}:{encode(self.id)}"
-
-    @cached_property
-    def record(self) -> str:
-        return f"{PREFIX}:job:{self._tail}"
-
-    @cached_property
-    def stream_prefix(self) -> str:
-        return f"{PREFIX}:stream:{self._tail}:"
+    @property
+    def streams(self) -> str:
+        """Prefix; the epoch follows."""
+        return self._fill("STREAMS")
 
     def stream(self, epoch: int) -> str:
-        return f"{self.stream_prefix}{epoch}"
-
-    @cached_property
-    def segments_prefix(self) -> str:
-        return f"{PREFIX}:segments:{self._tail}:"
+        return f"{self.streams}{epoch}"
 
     def segments(self, epoch: int) -> str:
-        return f"{self.segments_prefix}{epoch}"
+        return f"{self._fill('SEGMENTS')}{epoch}"
 
-    @cached_property
+    @property
     def ended(self) -> str:
-        return f"{PREFIX}:ended:{self._tail}"
-
-    @cached_property
-    def all(self) -> list[str]:
-        """In the order in which ``lua/prelude.lua`` names them."""
-        namespace = encode(self.namespace)
-        return [
-            self.record,
-            self.stream_prefix,
-            self.segments_prefix,
-            f"{PREFIX}:index:{namespace}:",
-            PENDING,
-            RUNNING,
-            DELAYED,
-            SEQUENCE,
-            f"{PREFIX}:usage:",
-            f"{PREFIX}:uses:{namespace}:",
-            BYTES,
-            EXPIRING,
-            self.ended,
-            CANCELLED,
-            LISTS,
-        ]
+        return self._fill("ENDED")
 
 
 def index(namespace: str, state: str) -> str:
-    return f"{PREFIX}:index:{encode(namespace)}:{state}"
+    return PATTERNS["INDEX"].replace("{namespace}", encode(namespace)) + state
 
 
 def indexes() -> str:
     """A pattern for SCAN over every namespace's indexes."""
-    return f"{PREFIX}:index:*"
+    return PATTERNS["INDEX"].replace("{namespace}", "*") + "*"
 
 
-def pending(queue: str) -> str:
-    return f"{PENDING}{queue}"
+def pending(list: str) -> str:
+    return PATTERNS["PENDING"] + list
 
 
 def running(boot: str) -> str:
-    return f"{RUNNING}{boot}"
+    return PATTERNS["RUNNING"] + boot
 
 
 def boot(boot: str) -> str:
     return f"{PREFIX}:boot:{boot}"
 
 
-def usage(day: str, namespace: str, model: str) -> str:
-    return f"{PREFIX}:usage:{day}:{encode(namespace)}:{encode(model)}"
+def usages(day: int, namespace: str) -> str:
+    """A pattern for SCAN over the models of one day, numbered from 1970-01-01."""
+    return f"{PATTERNS['USAGE']}{day}:{encode(namespace)}:*"
 
 
-def usages(day: str, namespace: str) -> str:
-    """A pattern for SCAN over the models of one day."""
-    return f"{PREFIX}:usage:{day}:{encode(namespace)}:*"
-
-
-def uses(namespace: str, hash: str) -> str:
-    return f"{PREFIX}:uses:{encode(namespace)}:{hash}"
+def model_of_usage(key: str) -> str:
+    return unquote(key.rpartition(":")[2])
 
 
 def queue(lane: str, provider: str) -> str:

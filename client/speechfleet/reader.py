@@ -6,8 +6,7 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
-from speechfleet import keys
-from speechfleet import wav
+from speechfleet import keys, wav
 from speechfleet.chunks import (
     MAX_ENTRY,
     Accumulator,
@@ -27,10 +26,11 @@ from speechfleet.errors import JobCancelled, JobFailed, JobNotFound, StoreError
 from speechfleet.jobs import Record, Segment, State
 from speechfleet.keys import JobKeys
 from speechfleet.ledger import Hub, Jobs
+from speechfleet.ledger.hub import Batch
 from speechfleet.store import Store
 
 LOOK_AFTER = 2.0
-"""Seconds without an entry after which the record is asked: it is the truth, the stream its echo."""
+"""Seconds without an entry after which the record, the truth, is asked."""
 
 
 class StreamReader:
@@ -82,23 +82,21 @@ class StreamReader:
             yield _terminal(record)
             return
         async with self._hub.subscribe(self._job.stream(epoch)) as subscription:
-            while True:
+            while record.epoch == epoch:
                 batch = await subscription.next(LOOK_AFTER)
+                if not batch:
+                    record = await self._record()
+                    batch = await self._missed(record, epoch, subscription.after)
                 for _, entry in batch:
                     if entry is not None:
                         yield entry
-                if batch:
-                    continue
-                record = await self._record()
-                if record.epoch != epoch:
-                    return
-                if record.state.terminal:
-                    # The terminal entry may have come between the last wait and this look.
-                    if not (late := await self._jobs.entries(*self._id, epoch, subscription.after)):
-                        yield _terminal(record)
-                    for _, entry in late:
-                        if entry is not None:
-                            yield entry
+
+    async def _missed(self, record: Record, epoch: int, after: str) -> Batch:
+        """What an ended job's stream holds past ``after``; at least the terminal entry."""
+        if record.epoch != epoch or not record.state.terminal:
+            return []
+        late = await self._jobs.entries(*self._id, epoch, after)
+        return late or [(after, _terminal(record))]
 
     async def _take(self, entry: Entry, epoch: int) -> AsyncGenerator[Chunk, None]:
         reach = entry.offset if isinstance(entry, (AudioEntry, SegmentEntry)) else 0

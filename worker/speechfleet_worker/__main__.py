@@ -13,7 +13,6 @@ import sys
 from speechfleet.errors import SpeechFleetError
 from speechfleet.jobs import Lane
 from speechfleet.settings import Settings
-
 from speechfleet_worker import running
 from speechfleet_worker.process import new_boot
 

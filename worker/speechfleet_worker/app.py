@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from celery import Celery
-from kombu import Queue
+from kombu.entity import Queue
+
 from speechfleet import keys
 from speechfleet.message import TASK, Hint
 from speechfleet.settings import Settings
@@ -51,7 +52,7 @@ def make_app(
         task_acks_late=True,
         task_serializer="json",
         accept_content=["json"],
-        task_queues=[Queue(name, routing_key=name) for name in queues],
+        task_queues=[Queue(name, routing_key=name) for name in queues],  # type: ignore[no-untyped-call]  # kombu
         task_create_missing_queues=False,
         worker_prefetch_multiplier=1,
         worker_cancel_long_running_tasks_on_connection_loss=False,
@@ -60,11 +61,11 @@ def make_app(
         worker_enable_remote_control=False,
     )
 
-    @app.task(name=TASK, bind=True)
     def speak(self: Any, name: str, sequence: str) -> None:
         delivery = self.request.delivery_info or {}
         take(Hint(name, str(sequence)), delivery.get("routing_key", ""))
 
+    app.task(name=TASK, bind=True)(speak)
     return app
 
 

@@ -27,7 +27,9 @@ class Intake:
     ``pause`` and ``resume`` are set once the consumer is there; until then nothing is paused.
     """
 
-    def __init__(self, settings: Settings, lanes: Sequence[Lane], providers: Sequence[str]) -> None:
+    def __init__(
+        self, settings: Settings, lanes: Sequence[Lane], providers: Sequence[str]
+    ) -> None:
         self._groups: list[tuple[frozenset[str], int]] = []
         self._paused: set[str] = set()
         self.pause: Callable[[str], object] | None = None

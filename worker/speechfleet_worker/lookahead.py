@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
 from speechfleet.tts import TTSUsage
-
 from speechfleet_worker.segments import Segment
 from speechfleet_worker.speaking import Piece
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from speechfleet.jobs import Request
 from speechfleet.settings import Settings
 from speechfleet.tts import TTSModelBase
-
 from speechfleet_worker.providers import registry
 from speechfleet_worker.providers.base import Capabilities, ProviderModel
 

@@ -9,7 +9,6 @@ from typing import TypeVar
 
 from speechfleet.errors import ObjectExists, StoreUnavailable
 from speechfleet.store import Store, Upload
-
 from speechfleet_worker.audio import FORMATS, Encoder
 
 T = TypeVar("T")
@@ -57,6 +56,7 @@ class Output:
         store: Store,
         patience: Patience,
         key: str,
+        *,
         format: str,
         sample_rate: int,
         metadata: Mapping[str, str],

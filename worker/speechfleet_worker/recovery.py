@@ -13,7 +13,6 @@ from speechfleet import keys
 from speechfleet.errors import SpeechFleetError
 from speechfleet.ledger import Fleet
 from speechfleet.message import Hint
-
 from speechfleet_worker.worker import Worker
 
 log = logging.getLogger(__name__)

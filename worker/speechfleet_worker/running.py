@@ -13,13 +13,13 @@ from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
 from celery import signals
+
 from speechfleet import keys
 from speechfleet.errors import MisconfiguredError
 from speechfleet.jobs import Lane
 from speechfleet.ledger.connection import heartbeat_client
 from speechfleet.message import Hint
 from speechfleet.settings import Settings
-
 from speechfleet_worker.app import make_app
 from speechfleet_worker.intake import Intake
 from speechfleet_worker.providers import registry
@@ -73,7 +73,6 @@ def run(
     heartbeat.start()
     app = make_app(settings, boot, queues, take)
 
-    @signals.worker_ready.connect(weak=False)
     def ready_now(sender: Any, **_: object) -> None:
         def later(method: Any, queue: str) -> None:
             sender.call_soon(method, queue)
@@ -82,9 +81,11 @@ def run(
         intake.resume = lambda queue: later(sender.add_task_queue, queue)
         print(f"ready {boot}", flush=True)  # noqa: T201 # whoever started this waits for it
 
-    @signals.worker_shutting_down.connect(weak=False)
     def drain(**_: object) -> None:
         threading.Thread(target=_drain, args=(loop, worker, heartbeat), daemon=True).start()
+
+    signals.worker_ready.connect(ready_now, weak=False)
+    signals.worker_shutting_down.connect(drain, weak=False)
 
     celery_worker = app.Worker(
         pool="threads",

@@ -36,9 +36,7 @@ class Piece:
     metadata: dict[str, Any]
 
 
-async def speak(
-    model: TTSModelBase, text: str, timeouts: Timeouts
-) -> AsyncGenerator[Piece, None]:
+async def speak(model: TTSModelBase, text: str, timeouts: Timeouts) -> AsyncGenerator[Piece, None]:
     """The audio of ``text`` as it comes. Raises SpeechFleetError, and nothing else.
 
     Ends only where the model said that it was done; audio that shrinks, or stops without a
@@ -112,15 +110,14 @@ def parse_media_type(media_type: str) -> tuple[int, int]:
     """(sample rate, channels) of ``audio/pcm;rate=24000[;channels=1]``."""
     kind, *parameters = (part.strip() for part in media_type.split(";"))
     values = dict(part.partition("=")[::2] for part in parameters)
-    try:
-        if kind.lower() not in ("audio/pcm", "audio/l16"):
-            raise ValueError(kind)
-        return int(values.get("rate", "24000")), int(values.get("channels", "1"))
-    except ValueError:
+    rate, channels = values.get("rate", "24000"), values.get("channels", "1")
+    known = kind.lower() in ("audio/pcm", "audio/l16")
+    if not (known and rate.isdecimal() and channels.isdecimal()):
         raise ProviderError(
             f"the model answers with {media_type!r}; the fleet takes audio/pcm;rate=...",
             code="unknown_media_type",
-        ) from None
+        )
+    return int(rate), int(channels)
 
 
 def foreign(error: Exception) -> ProviderError:

@@ -10,21 +10,22 @@ goes on from the last stored segment; if it is not granted, it stops without ano
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
+import json
 import logging
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import aclosing
+from functools import partial
 
 from speechfleet import keys
-from speechfleet.chunks import Started
+from speechfleet.chunks import Finished, Started
 from speechfleet.errors import EmptyText, ProviderError, SpeechFleetError, StoreError
 from speechfleet.jobs import Record, Request
 from speechfleet.jobs import Segment as StoredSegment
 from speechfleet.ledger import Claim, Lease, LeaseLost
 from speechfleet.tts import BYTES_PER_SAMPLE
-
 from speechfleet_worker.audio import FORMATS, Resampler
 from speechfleet_worker.lookahead import Ahead, LookAhead
 from speechfleet_worker.models import Models, Voice
@@ -61,26 +62,26 @@ class Execution:
     async def run(self, claim: Claim) -> None:
         for _ in range(MAX_REGAINS):
             assert claim.record is not None
-            self._request = claim.record.request
+            record = claim.record
+            self._request = record.request
             try:
-                await self._speak_all(claim.record, list(claim.segments))
-                return
+                return await self._speak_all(record, list(claim.segments))
             except (LeaseLost, Forgotten):
                 regained = await self.regain()
                 if regained is None:
                     log.info("stopped: the job is no longer ours", extra={"job": self.name})
-                    return
+                    return None
                 claim = regained
             except HandOver:
                 await self.lease.hand_over("its worker is draining")
-                return
+                return None
             except SpeechFleetError as error:
-                await self._fail(claim.record, error)
-                return
+                await self._fail(record, error)
+                return None
             except Exception as error:
                 log.exception("an unforeseen error", extra={"job": self.name})
-                await self._fail(claim.record, foreign(error))
-                return
+                await self._fail(record, foreign(error))
+                return None
         await self.lease.hand_over("the server forgets it again and again")
 
     @property
@@ -183,6 +184,7 @@ class _Track:
         self._publisher: Publisher | None = None
         self._output: Output | None = None
         self._stored: Stored | None = None
+        self._sums: Counter[str] = Counter(record.usage)
         self._only: tuple[str, Words] | None = None
         """Hash and words of the job's only segment, where the object itself holds it."""
 
@@ -218,8 +220,7 @@ class _Track:
     async def replay(self) -> None:
         """Stored segments into the object again; listeners have heard them already."""
         for segment in self._done:
-            hash = segment.hash
-            stored = await self._patient(lambda hash=hash: self._segments.load(hash))  # type: ignore[misc]  # bound at once
+            stored = await self._patient(partial(self._segments.load, segment.hash))
             if stored is None:
                 raise StoreError(
                     "a segment that the record names is gone from the object store; "
@@ -262,9 +263,7 @@ class _Track:
         await self._write_object(bytes(pcm) + gap)
         await self._record_segment(item, bytes(pcm), len(pcm) + len(gap), resampler is not None)
 
-    async def _record_segment(
-        self, item: Ahead, pcm: bytes, size: int, resampled: bool
-    ) -> None:
+    async def _record_segment(self, item: Ahead, pcm: bytes, size: int, resampled: bool) -> None:
         spoken, index = item.spoken, item.segment.index
         rate = self._rate
         if index == 0 and item.is_last and self._request.format in ("wav", "pcm"):
@@ -276,9 +275,7 @@ class _Track:
                     lambda: self._segments.refer(spoken.hash, stored.key, rate, spoken.words)
                 )
         elif not spoken.cached or resampled:
-            await self._patient(
-                lambda: self._segments.save(spoken.hash, pcm, rate, spoken.words)
-            )
+            await self._patient(lambda: self._segments.save(spoken.hash, pcm, rate, spoken.words))
         segment = StoredSegment(
             index=index,
             start=self._position,
@@ -287,16 +284,14 @@ class _Track:
             text_end=item.segment.end,
             hash=spoken.hash,
         )
+        usage = _usage(item, self._voice.capabilities.count, size, rate)
         known = await self._lease.segment(
-            segment,
-            rate,
-            self._settings.stream_window,
-            self._execution.account,
-            _usage(item, self._voice.capabilities.count, len(pcm), rate),
+            segment, rate, self._settings.stream_window, self._execution.account, usage
         )
         if not known:
             raise Forgotten
         self._position = segment.end
+        self._sums.update(usage)
         if self._publisher is not None:
             self._publisher.checkpoint()
 
@@ -326,9 +321,9 @@ class _Track:
             self._process.store,
             self._patient,
             keys.audio_object(job.namespace, job.id, self._lease.token, extension),
-            request.format,
-            self._rate,
-            {
+            format=request.format,
+            sample_rate=self._rate,
+            metadata={
                 "msg-id": job.id,
                 "namespace": job.namespace,
                 "model": request.model,
@@ -344,13 +339,15 @@ class _Track:
         stored = self._stored or await self._commit()
         try:
             finished = await self._lease.finish(
-                self._position,
-                stored.key,
-                stored.media_type,
-                stored.bytes,
-                stored.duration_ms,
-                "{}",
-                self._rate,
+                Finished(
+                    self._position,
+                    stored.duration_ms,
+                    stored.key,
+                    stored.media_type,
+                    json.dumps(self._sums),
+                ),
+                size=stored.bytes,
+                rate=self._rate,
             )
         except LeaseLost:
             await self._process.store.delete(stored.key)
@@ -368,9 +365,7 @@ class _Track:
         await self._patient(lambda: self._process.store.sweep(prefix, keep=stored.key))
         if self._only is not None:
             hash, words = self._only
-            await self._patient(
-                lambda: self._segments.refer(hash, stored.key, self._rate, words)
-            )
+            await self._patient(lambda: self._segments.refer(hash, stored.key, self._rate, words))
 
     async def _commit(self) -> Stored:
         if self._output is None:
@@ -418,9 +413,9 @@ def _matching(
         yield stored
 
 
-def _usage(item: Ahead, count: object, size: int, rate: int) -> dict[str, int]:
+def _usage(item: Ahead, count: Callable[[str], int], size: int, rate: int) -> dict[str, int]:
     text = item.segment.text
-    units = count(text) if callable(count) else len(text)
+    units = count(text)
     usage = {"characters": len(text), "audio_ms": round(size / BYTES_PER_SAMPLE / rate * 1000)}
     if item.spoken.cached:
         return {**usage, "cached": units}
@@ -429,5 +424,3 @@ def _usage(item: Ahead, count: object, size: int, rate: int) -> dict[str, int]:
         usage["tokens_in"] = item.spoken.usage.input_tokens
         usage["tokens_out"] = item.spoken.usage.output_tokens
     return usage
-
-

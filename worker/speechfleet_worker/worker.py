@@ -22,7 +22,6 @@ from speechfleet.ledger import Claim, Lease
 from speechfleet.ledger.fleet import Worker as Description
 from speechfleet.message import Hint
 from speechfleet.settings import Settings
-
 from speechfleet_worker.intake import Intake
 from speechfleet_worker.models import Models
 from speechfleet_worker.process import Process, new_boot

@@ -1,11 +1,11 @@
 """The one place that talks to Redis about jobs.
 
-    connection.py   connecting, and Redis' errors as ours
-    scripts.py      the Lua scripts: loaded, filled in, run; commands of a moment sent together
-    jobs.py         what a client does: submit, look, list, cancel, retry, delete
-    lease.py        what a worker does with a job that it owns
-    fleet.py        worker processes: heartbeats, queues, and what a dead one leaves behind
-    hub.py          reading many chunk streams, and hearing that a job ended
+connection.py   connecting, and Redis' errors as ours
+scripts.py      the Lua scripts: loaded, filled in, run; commands of a moment sent together
+jobs.py         what a client does: submit, look, list, cancel, retry, delete
+lease.py        what a worker does with a job that it owns
+fleet.py        worker processes: heartbeats, queues, and what a dead one leaves behind
+hub.py          reading many chunk streams, and hearing that a job ended
 """
 
 from speechfleet.ledger.connection import Connection

@@ -134,7 +134,7 @@ class SentinelAddress:
 
 def _sentinel_client(url: str, options: dict[str, Any]) -> redis.asyncio.Redis:
     address = SentinelAddress.parse(url)
-    sentinel = Sentinel(list(address.hosts), socket_connect_timeout=5)
+    sentinel = Sentinel(list(address.hosts), socket_connect_timeout=5)  # type: ignore[no-untyped-call]  # redis-py
     client: redis.asyncio.Redis = sentinel.master_for(
         address.service, db=address.database, password=address.password, **options
     )
@@ -153,8 +153,8 @@ def heartbeat_client(settings: Settings) -> redis.Redis:
     if not url.startswith("sentinel://"):
         return redis.Redis.from_url(url, **options)
     address = SentinelAddress.parse(url)
-    sentinel = BlockingSentinel(list(address.hosts), socket_connect_timeout=2)
-    client: redis.Redis = sentinel.master_for(
+    sentinel = BlockingSentinel(list(address.hosts), socket_connect_timeout=2)  # type: ignore[no-untyped-call]  # redis-py
+    client: redis.Redis = sentinel.master_for(  # type: ignore[no-untyped-call]  # redis-py
         address.service, db=address.database, password=address.password, **options
     )
     return client

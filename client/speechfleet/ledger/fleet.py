@@ -157,7 +157,7 @@ class Fleet:
     async def resend(self, hint: Hint) -> bool:
         """Send the message again, if the job still waits for this very one."""
         job = JobKeys.parse(hint.name)
-        return bool(await self._scripts.run("resend", job.all, job.name, hint.sequence))
+        return bool(await self._scripts.run("resend", (job.record,), job.name, hint.sequence))
 
     async def due(self, count: int = 200) -> int:
         """Put delayed jobs whose time has come back in line; how many."""
@@ -197,5 +197,3 @@ def _scored(found: Any) -> list[tuple[bytes, float]]:
     if found and not isinstance(found[0], tuple):
         return list(zip(found[::2], map(float, found[1::2]), strict=True))
     return list(found)
-
-

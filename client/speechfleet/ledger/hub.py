@@ -148,7 +148,7 @@ class _Reader:
         for subscription in asked:
             by_key.setdefault(subscription.key.encode(), []).append(subscription)
         positions = [min((s.after for s in group), key=_order) for group in by_key.values()]
-        reply: Any = await self._redis.execute_command(
+        reply: Any = await self._redis.execute_command(  # type: ignore[no-untyped-call]  # redis-py
             "XREAD", "COUNT", COUNT, "BLOCK", BLOCK_MS, "STREAMS", *by_key, *positions
         )
         self._asking = frozenset()

@@ -43,7 +43,7 @@ class Jobs:
         job = JobKeys(namespace, id)
         outcome, state, epoch = await self._scripts.run(
             "submit",
-            job.all,
+            (job.record,),
             job.name,
             request.digest,
             keys.queue(request.lane, request.provider),
@@ -71,9 +71,7 @@ class Jobs:
         return record
 
     async def segments(self, namespace: str, id: str, epoch: int, first: int = 0) -> list[Segment]:
-        raw = await self._scripts.call(
-            "LRANGE", JobKeys(namespace, id).segments(epoch), first, -1
-        )
+        raw = await self._scripts.call("LRANGE", JobKeys(namespace, id).segments(epoch), first, -1)
         return [Segment.decode(item) for item in raw]
 
     async def entries(
@@ -89,7 +87,7 @@ class Jobs:
     async def cancel(self, namespace: str, id: str, reason: str) -> bool:
         """Whether this call cancelled it; False where it had ended before. Raises JobNotFound."""
         job = JobKeys(namespace, id)
-        reply = await self._scripts.run("cancel", job.all, job.name, reason)
+        reply = await self._scripts.run("cancel", (job.record,), job.name, reason)
         if not reply:
             await self.load(namespace, id)
         return bool(reply[1] == b"1")
@@ -97,7 +95,7 @@ class Jobs:
     async def retry(self, namespace: str, id: str) -> int:
         """The number of the new epoch. Raises JobNotFound, IllegalTransition."""
         job = JobKeys(namespace, id)
-        reply = await self._scripts.run("retry", job.all, job.name)
+        reply = await self._scripts.run("retry", (job.record,), job.name)
         if not reply:
             await self.load(namespace, id)
         state, epoch, done = reply
@@ -110,7 +108,7 @@ class Jobs:
     async def delete(self, namespace: str, id: str) -> list[str] | Literal["running"]:
         """Erase the job from Redis; the hashes of segments that nothing else uses."""
         job = JobKeys(namespace, id)
-        reply = await self._scripts.run("delete", job.all, job.name)
+        reply = await self._scripts.run("delete", (job.record,), job.name)
         return "running" if reply == b"running" else [hash.decode() for hash in reply]
 
     async def list(
@@ -142,9 +140,9 @@ class Jobs:
         """Sums of one day (UTC), by model."""
         number = ((day or datetime.now(UTC).date()) - date(1970, 1, 1)).days
         sums: dict[str, dict[str, int]] = {}
-        async for key in self._scan(keys.usages(str(number), namespace)):
+        async for key in self._scan(keys.usages(number, namespace)):
             raw = await self._scripts.call("HGETALL", key)
-            model = keys.unquote(key.decode().rpartition(":")[2])
+            model = keys.model_of_usage(key.decode())
             sums[model] = {name.decode(): int(value) for name, value in raw.items()}
         return sums
 

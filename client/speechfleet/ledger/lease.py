@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from speechfleet import keys
-from speechfleet.chunks import Started, encode
+from speechfleet.chunks import Finished, Started, encode
 from speechfleet.jobs import (
     LOSSES_BEFORE_ALONE,
     LOSSES_BEFORE_FAILED,
@@ -50,7 +50,7 @@ class Lease:
         """Granted only from QUEUED (as of ``sequence``, if given), or again to this token."""
         outcome, *rest = await self._scripts.run(
             "claim",
-            self.job.all,
+            (self.job.record,),
             self.job.name,
             sequence,
             self.token,
@@ -90,7 +90,7 @@ class Lease:
         entry: tuple[Argument, ...] = (start, data) if so_far is None else (0, so_far)
         reply = await self._scripts.run(
             "publish",
-            (self.job.record, self.job.stream_prefix, keys.BYTES),
+            (self.job.record, self.job.streams, keys.BYTES),
             self.token,
             start,
             start + len(data),
@@ -108,7 +108,7 @@ class Lease:
         self._owned(
             await self._scripts.run(
                 "rewind",
-                (self.job.record, self.job.stream_prefix),
+                (self.job.record, self.job.streams),
                 self.token,
                 offset,
                 attempt,
@@ -122,7 +122,7 @@ class Lease:
         """Record a stored segment; False where the server lacks one before it."""
         reply = await self._scripts.run(
             "segment",
-            self.job.all,
+            (self.job.record,),
             self.job.name,
             self.token,
             segment.index,
@@ -138,28 +138,22 @@ class Lease:
         )
         return bool(self._owned(reply))
 
-    async def finish(
-        self,
-        audio: int,
-        object: str,
-        media_type: str,
-        size: int,
-        duration_ms: int,
-        usage: str,
-        rate: int,
-    ) -> bool:
-        """The terminal transition; False where the server does not hold all the audio."""
+    async def finish(self, end: Finished, *, size: int, rate: int) -> bool:
+        """The terminal transition; ``size``: bytes of the object.
+
+        False where the server does not hold all the audio.
+        """
         reply = await self._scripts.run(
             "finish",
-            self.job.all,
+            (self.job.record,),
             self.job.name,
             self.token,
-            audio,
-            object,
-            media_type,
+            end.bytes,
+            end.object,
+            end.media_type,
             size,
-            duration_ms,
-            usage,
+            end.duration_ms,
+            end.usage,
             rate,
         )
         return bool(self._owned(reply))
@@ -178,7 +172,7 @@ class Lease:
         """End the attempt: the next is due in ``delay`` seconds, or there is none."""
         reply = await self._scripts.run(
             "fail",
-            self.job.all,
+            (self.job.record,),
             self.job.name,
             self.token,
             code,
@@ -196,7 +190,7 @@ class Lease:
     async def hand_over(self, reason: str) -> None:
         """Back to the head of the line; no-op where the lease is lost."""
         await self._scripts.run(
-            "requeue", self.job.all, self.job.name, "token", self.token, reason, 0
+            "requeue", (self.job.record,), self.job.name, "token", self.token, reason, 0
         )
 
     def _owned(self, reply: int) -> int:
@@ -209,7 +203,7 @@ async def recover(scripts: Scripts, name: str, boot: str, reason: str) -> str:
     """Take a job from a dead boot: "queued", "failed" (too many losses) or "kept"."""
     job = JobKeys.parse(name)
     reply = await scripts.run(
-        "requeue", job.all, job.name, "boot", boot, reason, LOSSES_BEFORE_FAILED
+        "requeue", (job.record,), job.name, "boot", boot, reason, LOSSES_BEFORE_FAILED
     )
     return str(reply.decode())
 

@@ -15,6 +15,7 @@ import redis.asyncio
 from redis.exceptions import NoScriptError
 
 from speechfleet.jobs import TRANSITIONS
+from speechfleet.keys import PATTERNS
 from speechfleet.message import BEHIND, TEMPLATE
 from speechfleet.settings import Settings
 
@@ -61,7 +62,7 @@ class Pipe:
                 for command, _ in batch:
                     pipeline.execute_command(*command)
                 replies = await pipeline.execute(raise_on_error=False)
-            except Exception as error:  # every waiting task gets it, whatever it is
+            except Exception as error:  # noqa: BLE001 # every waiting task gets it
                 replies = [error] * len(batch)
             except asyncio.CancelledError:
                 for _, future in batch:
@@ -90,9 +91,9 @@ class Scripts:
         settings: Settings,
         errors: Callable[[], AbstractContextManager[None]],
     ) -> None:
-        self._redis = redis
         self._settings = settings
         self._errors = errors
+        self._loading: dict[str, asyncio.Future[Any]] = {}
         self._sources: dict[str, tuple[str, str]] = {}
         self.pipe = Pipe(redis)
         self.may_pass_memory_limit = False
@@ -105,8 +106,17 @@ class Scripts:
             try:
                 return await self.pipe.call(*command)
             except NoScriptError:
-                await self._redis.script_load(source)
+                await self._load(source)
                 return await self.pipe.call(*command)
+
+    async def _load(self, source: str) -> None:
+        """Once for all who found it missing at the same moment."""
+        loading = self._loading.get(source)
+        if loading is None:
+            loading = asyncio.ensure_future(self.pipe.call("SCRIPT LOAD", source))
+            self._loading[source] = loading
+            loading.add_done_callback(lambda _: self._loading.pop(source, None))
+        await loading
 
     async def call(self, *command: Argument) -> Any:
         """A plain command, sent together with whatever else is waiting."""
@@ -126,6 +136,19 @@ class Scripts:
         await self.pipe.close()
 
 
+def _lua_keys() -> str:
+    """``local STREAMS = 'speechfleet.1:stream:' .. JOB .. ':'`` and so on."""
+    lines = [
+        "local NAMESPACE = string.match(NAME, '^[^/]*')",
+        "local JOB = string.gsub(NAME, '/', ':', 1)",
+    ]
+    for name, pattern in PATTERNS.items():
+        value = f"'{pattern}'".replace("{namespace}", "' .. NAMESPACE .. '")
+        value = value.replace("{job}", "' .. JOB .. '").removesuffix(" .. ''")
+        lines.append(f"local {name} = {value}")
+    return "\n".join(lines)
+
+
 @cache
 def _read(name: str) -> str:
     return resources.files("speechfleet").joinpath(f"lua/{name}.lua").read_text("utf-8")
@@ -141,6 +164,7 @@ def source(name: str, settings: Settings) -> str:
     )
     prelude = _read("prelude")
     for mark, value in {
+        "@KEYS@": _lua_keys(),
         "@TRANSITIONS@": f"{{{table}}}",
         "@MESSAGE@": TEMPLATE,
         "@BEHIND@": BEHIND,

@@ -1,17 +1,18 @@
 -- What every job script but publish.lua and rewind.lua begins with.
 --
--- KEYS   1 record      hash      2 streams     prefix, + epoch    3 segments  prefix, + epoch
---        4 index       prefix, + state         5 pending   prefix, + list
---        6 running     prefix, + boot          7 delayed   zset   8 sequence  counter
---        9 usage       prefix, + day:account  10 uses      prefix, + hash
---       11 bytes       counter   12 expiring   zset
---       13 ended       channel   14 cancelled  channel   15 lists   set
--- ARGV   1 name of the job; the rest stands in each script's own header
+-- KEYS   1 record; the other keys of the job follow from its name (keys.py has the patterns):
+--        RECORD    hash                     STREAMS   prefix, + epoch: stream
+--        SEGMENTS  prefix, + epoch: list    INDEX     prefix, + state: zset
+--        PENDING   prefix, + list: zset     RUNNING   prefix, + boot: set
+--        USAGE     prefix, + day:account    USES      prefix, + hash: set
+--        DELAYED   zset                     EXPIRING  zset
+--        LISTS     set                      SEQUENCE, BYTES  counters
+--        ENDED, CANCELLED  channels
+-- ARGV   1 name of the job, "<namespace>/<id>"; the rest stands in each script's own header
 --
--- @TRANSITIONS@, @MESSAGE@ and the numbers are filled in by ledger.py when it loads the script.
-local RECORD, STREAMS, SEGMENTS, INDEX, PENDING, RUNNING, DELAYED, SEQUENCE, USAGE, USES, BYTES,
-  EXPIRING, ENDED, CANCELLED, LISTS = unpack(KEYS)
+-- What stands between @ is filled in by ledger/scripts.py when it loads the script.
 local NAME = ARGV[1]
+@KEYS@
 local NEXT = @TRANSITIONS@
 local MESSAGE = [==[@MESSAGE@]==]
 local BEHIND = '@BEHIND@' -- kombu's suffix of the list that is popped after the head's
