@@ -179,6 +179,10 @@ class WireServer(ABC):
         """The root of the server, without a slash at the end."""
         return f"http://127.0.0.1:{self.port}"
 
+    def environment(self) -> dict[str, str]:
+        """What a worker's environment needs in order to call this server."""
+        return {}
+
     async def __aenter__(self) -> Self:
         await self.start()
         return self
