@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -33,12 +34,13 @@ class BuiltIn:
                 return variant
         return self
 
-    def installed(self) -> bool:
-        """Whether the SDK is there, without importing it."""
-        try:
-            return find_spec(self.sdk) is not None
-        except (ModuleNotFoundError, ValueError):
-            return False
+
+def importable(module: str) -> bool:
+    """Whether a module is there, without importing it (only the packages it lies in)."""
+    try:
+        return module in sys.modules or find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 _HERE = "speechfleet_worker.providers"

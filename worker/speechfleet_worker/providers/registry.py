@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import entry_points
-from importlib.util import find_spec
 from typing import Any
 
 from pydantic import ValidationError
@@ -30,7 +29,7 @@ from speechfleet.errors import (
 from speechfleet.settings import Endpoint, Settings
 from speechfleet.tts import TTSModelBase
 from speechfleet_worker.providers.base import Capabilities, ProviderModel, ProviderOptions
-from speechfleet_worker.providers.built_in import BUILT_IN, BuiltIn
+from speechfleet_worker.providers.built_in import BUILT_IN, BuiltIn, importable
 
 GROUP = "speechfleet.providers"
 NO_KEY = "none"
@@ -150,11 +149,11 @@ class _Provider:
     def availability(self, environ: Mapping[str, str]) -> Availability:
         if self.built_in is None:
             package = self.target.partition(":")[0].partition(".")[0]
-            there = find_spec(package) is not None
+            there = importable(package)
             reason = "" if there else f"package {package!r} is not installed"
             return Availability(self.name, sdk=there, key=True, reason=reason)
         variables = self._key_variables()
-        sdk = self.built_in.installed()
+        sdk = importable(self.built_in.sdk)
         key = not variables or any(environ.get(variable) for variable in variables)
         reason = ""
         if not sdk:
@@ -180,7 +179,7 @@ class _Provider:
 
     def load(self, model_name: str) -> type[TTSModelBase]:
         """The class, once its SDK is known to be there."""
-        if self.built_in is not None and not self.built_in.installed():
+        if self.built_in is not None and not importable(self.built_in.sdk):
             raise MissingExtra(f"the provider {self.name!r}", self.built_in.extra)
         return self._class(model_name)
 
@@ -242,7 +241,7 @@ def _examples() -> list[str]:
 
 
 def _entry_points() -> dict[str, str]:
-    return {point.name: point.value for point in entry_points(group=GROUP)}
+    return {point.name: f"{point.module}:{point.attr}" for point in entry_points(group=GROUP)}
 
 
 def _check_voice(voice: str, declared: Capabilities) -> None:
