@@ -16,8 +16,9 @@ demo: $(VENV)/.demo ## A corpus spoken and a live stream followed; no key, no se
 	@exec $(BIN)/python -m speechfleet.demo
 
 test: $(VENV)/.dev ## All tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/conformance --durations 5
-	@$(BIN)/python -m pytest -n 2 --dist loadfile tests/integration tests/acceptance --durations 10
+	@status=0; for tests in "unit tests/conformance" "integration tests/acceptance"; do \
+		$(BIN)/python -m pytest -n 2 --dist loadfile --durations 8 tests/$$tests || status=1; \
+	done; exit $$status
 
 test-fast: $(VENV)/.dev ## The tests that take seconds
 	@exec $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests/unit tests/conformance

@@ -116,3 +116,17 @@ def test_a_real_server_takes_the_command_of_redis(
     assert settings["save"] == ""
     assert settings["maxmemory-policy"] == "noeviction"
     assert settings["hash-max-listpack-value"] == "2048"
+
+
+def test_the_cli_knows_every_command(workers: dict[str, Any]) -> None:
+    """``--help`` at the end: the options before it are parsed, and nothing is run."""
+    commands = [worker["command"] for worker in workers.values()]
+    commands += [worker["healthcheck"]["test"][2:] for worker in workers.values()]
+    for command in {tuple(command) for command in commands}:
+        done = subprocess.run(
+            [sys.executable, "-c", "from speechfleet.cli import main; main()", *command, "--help"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}: {done.stderr}"

@@ -187,24 +187,31 @@ def _worker_args(lanes: Sequence[str] | None, slots: int | None) -> list[str]:
 
 
 def open_fleet(
-    data: Path | None, *, workers: int = 1, slots: int | None = None, timeout: float = 60.0
+    data: Path | None,
+    *,
+    workers: int = 1,
+    slots: int | None = None,
+    lanes: Sequence[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    timeout: float = 60.0,
 ) -> EmbeddedFleet | joining.JoinedFleet:
-    """Join the fleet of this folder, or start it; a context manager either way.
+    """Join the fleet of this folder, or start it with these workers; ready either way.
 
     For commands that need a fleet and do not care whose: many may be called at once on one
-    folder. FolderInUse where a fleet neither serves nor ends within ``timeout`` seconds.
+    folder. A context manager; its owner's exit waits for the guests. FolderInUse where
+    another fleet neither serves nor ends within ``timeout`` seconds.
     """
+    fleet = EmbeddedFleet(data, workers=workers, slots=slots, lanes=lanes, environ=environ)
     end = time.monotonic() + timeout
     while True:
         if data is not None and (joined := joining.join(data)):
             return joined
-        fleet = EmbeddedFleet(data, workers=workers, slots=slots)
         try:
             fleet.start()
         except FolderInUse:
             if time.monotonic() > end:
                 raise
-            time.sleep(0.1)
+            time.sleep(0.1)  # It is starting or stopping, which no event tells another process.
         else:
             return fleet
 
