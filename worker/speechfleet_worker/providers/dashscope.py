@@ -58,7 +58,10 @@ VOICES = tuple(
     "Marcus,Roy,Peter,Sunny,Eric,Rocky,Kiki".split(",")
 )
 
-_HAN = re.compile(r"[⺀-⿕々-〇㐀-䶿一-鿿豈-\ufaff\U00020000-\U0003ffff]")
+_HAN = re.compile(
+    r"[\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+"""Radicals, the marks 々〆〇, the ideographs and their extensions."""
 _REDIRECTS = 3
 _REDIRECTED = (301, 302, 303, 307, 308)
 

@@ -130,6 +130,7 @@ class _Session:
         self._buffer = ""
         self._mode = "server_commit"
         self._texts: asyncio.Queue[str | None] = asyncio.Queue()
+        self._all_said = False
         self._response: asyncio.Task[bool] | None = None
 
     async def run(self) -> None:
@@ -138,8 +139,10 @@ class _Session:
         speaker = asyncio.create_task(self._speak())
         try:
             await asyncio.wait({reader, speaker}, return_when=asyncio.FIRST_COMPLETED)
-            # Whoever is done first decides: the client left, or everything is said.
-            await (reader if reader.done() else speaker)
+            # Whoever is done first decides: the client left, or everything is said. A client
+            # that leaves on "session.finished" itself has left after everything was said.
+            if not self._all_said:
+                await (reader if reader.done() else speaker)
         finally:
             for task in (reader, speaker):
                 task.cancel()
@@ -221,6 +224,7 @@ class _Session:
                 await self._done("cancelled", text)
             elif not done.pop().result():
                 return
+        self._all_said = True
         await self._send("session.finished")
         await self._connection.close()
 
