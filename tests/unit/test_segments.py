@@ -31,8 +31,10 @@ def han_twice(text: str) -> int:
 COUNTS: list[Count] = [len, utf8, han_twice]
 
 
-def texts_of(text: str, mode: Mode = "sentence", limit: int = 4096, **more: str) -> list[str]:
-    return [segment.text for segment in cut(text, mode=mode, limit=limit, **more)]
+def texts_of(
+    text: str, mode: Mode = "sentence", limit: int = 4096, language: str = "en"
+) -> list[str]:
+    return [segment.text for segment in cut(text, mode=mode, limit=limit, language=language)]
 
 
 def by_language() -> dict[str, str]:
