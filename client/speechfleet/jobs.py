@@ -16,7 +16,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -188,6 +188,9 @@ class Request:
                 f"character U+{ord(bad[0]):04X} at position {bad.start()} cannot be spoken; "
                 "remove control characters and lone surrogates"
             )
+        for name in ("model", "voice", "name"):
+            if _CONTROL.search(value := getattr(self, name)):
+                raise InvalidRequest(f"the {name} holds a control character: {value[:40]!r}")
         provider, slash, model = self.model.partition("/")
         if not (provider and slash and model):
             raise UnknownModel(self.model, hint="(a model is named provider/model)")
@@ -213,14 +216,14 @@ class Segment:
     text_start: int
     text_end: int
     hash: str
+    request_id: str = ""
+    """The provider's own id of the call, for its support desk; "" for what was cached."""
     entry: str = ""
     """Id of its entry in the stream: what lies before it may be trimmed once it is old."""
 
     def encode(self) -> str:
-        return json.dumps(
-            [self.index, self.start, self.end, self.text_start, self.text_end, self.hash],
-            separators=(",", ":"),
-        )
+        """Without ``entry``, which is known once the segment is written."""
+        return json.dumps(list(astuple(self))[:-1], separators=(",", ":"))
 
     @classmethod
     def decode(cls, data: bytes | str) -> Segment:

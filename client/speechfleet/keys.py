@@ -17,6 +17,7 @@
     speechfleet.1:expiring                    zset: ended streams with their bytes, by expiry
     speechfleet.1:ended:<ns>:<id>             channel: a job ended
     speechfleet.1:cancelled                   channel: a job was cancelled
+    speechfleet.1:drain                       channel: a boot id, or ``*``: stop taking jobs
     speechfleet.1.<lane>.<provider>           list: the Celery queue
     speechfleet.1.unacked.<boot>, ...         kombu's own, one set a worker process
 
@@ -56,6 +57,7 @@ LISTS = PATTERNS["LISTS"]
 BYTES = PATTERNS["BYTES"]
 EXPIRING = PATTERNS["EXPIRING"]
 CANCELLED = PATTERNS["CANCELLED"]
+DRAIN = f"{PREFIX}:drain"
 
 
 def encode(part: str) -> str:

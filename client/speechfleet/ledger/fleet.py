@@ -94,6 +94,12 @@ class Fleet:
         """A clean end: nobody need wait for this boot's death."""
         await self.bury(boot, "its worker was shut down")
 
+    async def drain(self, boot: str | None = None) -> None:
+        """Ask one worker, or all, to finish or hand over its jobs and to end. Only a hint:
+        `workers` tells who is ``draining``.
+        """
+        await self._scripts.call("PUBLISH", keys.DRAIN, boot or "*")
+
     async def running(self, boot: str) -> set[str]:
         return {name.decode() for name in await self._scripts.call("SMEMBERS", keys.running(boot))}
 

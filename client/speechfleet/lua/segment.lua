@@ -36,7 +36,7 @@ while r[5] ~= 'accumulated' do
   if audio - oldest[3] <= tonumber(ARGV[10]) then
     break
   end
-  redis.call('XTRIM', stream, 'MINID', oldest[7])
+  redis.call('XTRIM', stream, 'MINID', oldest[8])
   trimmed, freed = trimmed + 1, oldest[3]
 end
 if freed > before then
