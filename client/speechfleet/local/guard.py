@@ -87,8 +87,17 @@ def _start() -> subprocess.Popen[bytes]:
 # --- what runs in the guard's own process ---------------------------------------------------
 
 
+KILLED_WITHIN = 5.0
+"""Seconds in which the kernel surely ends what it was told to kill."""
+
+# Gone; or gone, and its pid given to another user's process.
+_NOT_OURS = (ProcessLookupError, PermissionError)
+
+
 @dataclass
 class Charge:
+    """A process to end when our owner is gone."""
+
     pid: int
     rank: int
     grace: float
@@ -101,7 +110,7 @@ class Charge:
                 self.handle = os.pidfd_open(self.pid)
 
     def signal(self, number: int) -> None:
-        with suppress(ProcessLookupError):
+        with suppress(*_NOT_OURS):
             if sys.platform == "linux" and self.handle is not None:
                 signal.pidfd_send_signal(self.handle, number)
             else:
@@ -125,13 +134,15 @@ class Charge:
 def _exists(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except _NOT_OURS:
         return False
     return True
 
 
 @dataclass
-class _Watch:
+class Watch:
+    """What the guard was told to end and to remove; its methods are the orders it takes."""
+
     charges: dict[int, Charge] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
 
@@ -169,13 +180,13 @@ def _end(charges: list[Charge]) -> None:
     for charge in charges:
         if not charge.ended_within(start + charge.grace - time.monotonic()):
             charge.signal(signal.SIGKILL)
-            charge.ended_within(5.0)
+            charge.ended_within(KILLED_WITHIN)
 
 
 def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    watch = _Watch()
+    watch = Watch()
     watch.follow(sys.stdin.buffer)
     watch.end_all()
 
