@@ -1,16 +1,19 @@
-"""The suite that every provider joins, built in or one's own.
+"""The suites that every model joins, built in or one's own.
 
-A provider joins with a class of a few lines; pytest and pytest-asyncio do the rest:
+    ModelConformance            what any model must do, a voice on this machine included
+    └── ProviderConformance     and what one that calls a server must
+
+A model joins with a class of a few lines; pytest and pytest-asyncio do the rest:
 
     class TestMine(ProviderConformance):
         def server(self, **settings):
             return MyWireServer(**settings)              # NoServer() for a local voice
 
-        def model(self, server, *, stream=True, timeouts=None, key="sk-conformance"):
+        def model(self, server, *, stream=True, timeouts=None, key=KEY):
             return MyModel(api_key=key, base_url=server.url, stream=stream, timeouts=timeouts)
 
-Faults that the server does not know are skipped, and so is whatever needs a server where there
-is `NoServer`. What a provider maps differently it says by overriding `expected`.
+Each fault that the server knows is one test. What a provider maps differently it says by
+overriding `expected`.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ from speechfleet.errors import (
 from speechfleet.settings import Timeouts
 from speechfleet.tts import Msg, TTSModelBase, TTSResponse
 from speechfleet_worker.providers.base import capabilities_of, media_type_of
-from speechfleet_worker.testing.wire import DeafServer, Fault, NoServer, WireServer, speech
+from speechfleet_worker.testing.wire import DeafServer, Fault, WireServer, speech
 
 KEY = "sk-conformance-5f3a"
 
@@ -71,7 +74,7 @@ STATUSES: dict[int, type[ProviderError]] = {
 HARMLESS = (Fault("giant_frame"), Fault("wrong_rate", rate=16_000))
 
 
-class ProviderConformance:
+class ModelConformance:
     """What any model must do, whoever speaks. See the module's docstring for how to join."""
 
     pytestmark = pytest.mark.asyncio
@@ -95,14 +98,6 @@ class ProviderConformance:
         key: str = KEY,
     ) -> TTSModelBase:
         """A model that calls ``server``."""
-
-    def expected(self, fault: Fault) -> tuple[type[ProviderError], ...]:
-        """The errors that may come of ``fault``; whether they are retryable is their own."""
-        if fault.kind == "status":
-            return (STATUSES[fault.status],)
-        return (ProviderUnavailable, IncompleteAudio)
-
-    # --- audio
 
     async def test_responses_accumulate_and_the_last_is_flagged(self) -> None:
         async with self.server() as server:
@@ -129,15 +124,6 @@ class ProviderConformance:
         assert bytes(whole[0].audio_from(0)) == bytes(streamed.audio_from(0))
         assert whole[0].media_type == streamed.media_type
 
-    async def test_the_audio_is_what_was_sent(self) -> None:
-        async with self.server() as server:
-            needs_server(server)
-            last = (await spoken(self.model(server), self.text))[-1]
-            assert bytes(last.audio_from(0)) == speech(self.text, server.sample_rate)
-            assert media_type_of(last.media_type) == (server.sample_rate, 1)
-            assert [call.text for call in server.calls] == [self.text]
-            assert server.characters == server.count(self.text)
-
     @pytest.mark.parametrize("content", ["", None, "  \n"], ids=["empty", "none", "white"])
     async def test_no_text_is_no_call_and_no_audio(self, content: str | None) -> None:
         async with self.server() as server:
@@ -156,23 +142,66 @@ class ProviderConformance:
         assert 0 < declared.count("word") <= declared.count("word word")
         assert declared.count("") == 0
 
-    @pytest.mark.parametrize("fault", HARMLESS, ids=lambda fault: fault.kind)
-    async def test_odd_but_legal_answers_are_spoken(self, fault: Fault) -> None:
+    async def test_many_calls_run_at_once_without_more_threads(self) -> None:
+        texts = [f"This is text number {number}." for number in range(self.concurrent)]
+        async with self.server(pace=0.2) as server:
+            await spoken(self.model(server), self.text)
+            before = threading.active_count()
+            calls = [asyncio.ensure_future(spoken(self.model(server), t)) for t in texts]
+            await self.all_at_once(server)
+            answers = await asyncio.gather(*calls)
+            assert threading.active_count() - before <= self.threads
+            for text, answer in zip(texts, answers, strict=True):
+                self.check_audio(server, text, answer[-1])
+
+    async def all_at_once(self, server: WireServer) -> None:
+        """Wait until all calls of the test run; nothing shows that without a server."""
+
+    def check_audio(self, server: WireServer, text: str, response: TTSResponse) -> None:
+        """Whether ``response`` speaks ``text``; without a server, any audio does."""
+        assert response.content is not None
+
+
+class ProviderConformance(ModelConformance):
+    """What a model that calls a server must do besides: truth, errors, time-outs, leaving."""
+
+    def expected(self, fault: Fault) -> tuple[type[ProviderError], ...]:
+        """The errors that may come of ``fault``; whether they are retryable is their own."""
+        if fault.kind == "status":
+            return (STATUSES[fault.status],)
+        return (ProviderUnavailable, IncompleteAudio)
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        for name, faults in (("fault", FAULTS), ("harmless", HARMLESS)):
+            if name in metafunc.fixturenames:
+                known = [fault for fault in faults if fault.kind in self.server().faults]
+                metafunc.parametrize(name, known, ids=lambda f: f"{f.kind}-{f.status}")
+
+    async def all_at_once(self, server: WireServer) -> None:
+        await server.until(lambda s: len(s.calls) > self.concurrent, timeout=30)
+        assert sum(call.outcome == "open" for call in server.calls) > self.concurrent // 2
+
+    def check_audio(self, server: WireServer, text: str, response: TTSResponse) -> None:
+        assert bytes(response.audio_from(0)) == speech(text, server.sample_rate)
+        assert media_type_of(response.media_type) == (server.sample_rate, 1)
+
+    async def test_the_audio_is_what_was_sent(self) -> None:
+        async with self.server() as server:
+            self.check_audio(server, self.text, (await spoken(self.model(server), self.text))[-1])
+            assert [call.text for call in server.calls] == [self.text]
+            assert server.characters == server.count(self.text)
+
+    async def test_odd_but_legal_answers_are_spoken(self, harmless: Fault) -> None:
         text = "word " * 40
         async with self.server() as server:
-            needs_fault(server, fault)
-            server.script(fault)
+            server.script(harmless)
             last = (await spoken(self.model(server), text))[-1]
-            rate = fault.rate if fault.kind == "wrong_rate" else server.sample_rate
+            rate = harmless.rate if harmless.kind == "wrong_rate" else server.sample_rate
             assert bytes(last.audio_from(0)) == speech(text, rate)
             assert media_type_of(last.media_type) == (rate, 1)
 
-    # --- errors
-
-    @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f"{f.kind}-{f.status}")
     async def test_faults_become_errors_and_the_model_lives_on(self, fault: Fault) -> None:
         async with self.server() as server:
-            needs_fault(server, fault)
             server.script(fault)
             expected = self.expected(fault)
             model = self.model(server)
@@ -182,14 +211,11 @@ class ProviderConformance:
                 assert raised.value.retry_after == float(fault.retry_after)
             assert raised.value.retryable is type(raised.value).retryable
             assert len(server.calls) == 1, "the adapter must not retry by itself"
-            last = (await spoken(model, self.text))[-1]
-            assert bytes(last.audio_from(0)) == speech(self.text, server.sample_rate)
+            self.check_audio(server, self.text, (await spoken(model, self.text))[-1])
 
     async def test_no_secret_in_an_error_or_a_representation(self) -> None:
         async with self.server() as server:
-            fault = Fault("status", 401, "invalid_api_key", f"Incorrect API key: {KEY}")
-            needs_fault(server, fault)
-            server.script(fault)
+            server.script(Fault("status", 401, "invalid_api_key", f"Incorrect API key: {KEY}"))
             model = self.model(server, key=KEY)
             with pytest.raises(AuthenticationFailed) as raised:
                 await spoken(model, self.text)
@@ -198,8 +224,6 @@ class ProviderConformance:
             assert KEY not in text
         assert raised.value.__cause__ is None
         assert raised.value.__suppress_context__
-
-    # --- time-outs
 
     async def test_timeout_before_the_first_audio(self) -> None:
         fault = Fault("slow_first_byte")
@@ -212,7 +236,6 @@ class ProviderConformance:
         await self._times_out(Timeouts(call=0.5), None, "whole call", pace=1.0)
 
     async def test_timeout_of_connecting(self) -> None:
-        needs_server(self.server())
         async with DeafServer() as server:
             model = self.model(server, timeouts=Timeouts(connect=0.3))
             with pytest.raises(ProviderTimeout, match="connect"):
@@ -222,54 +245,29 @@ class ProviderConformance:
         self, timeouts: Timeouts, fault: Fault | None, which: str, **settings: Any
     ) -> None:
         async with self.server(**settings) as server:
-            needs_server(server)
-            if fault:
-                needs_fault(server, fault)
             server.script(fault)
             with pytest.raises(ProviderTimeout, match=which):
                 await spoken(self.model(server, timeouts=timeouts), self.text)
             await server.until(lambda s: s.calls[0].outcome == "aborted")
 
-    # --- many calls, and none
-
     async def test_cancelling_in_mid_stream_closes_the_connection_at_once(self) -> None:
-        async with self.server(pace=1.0) as server:
-            needs_server(server)
-            async with self.model(server) as model:
-                responses = await started(model, self.text)
-                assert (await anext(responses)).content is not None
-                await responses.aclose()
-                await server.until(lambda s: s.calls[0].outcome == "aborted", timeout=2.0)
-                sent = server.calls[0].bytes_sent
+        async with self.server(pace=1.0) as server, self.model(server) as model:
+            responses = await started(model, self.text)
+            assert (await anext(responses)).content is not None
+            await responses.aclose()
+            await server.until(lambda s: s.calls[0].outcome == "aborted", timeout=2.0)
+            sent = server.calls[0].bytes_sent
             assert sent < len(speech(self.text, server.sample_rate)) / 2
 
     async def test_a_cancelled_task_closes_the_connection_at_once(self) -> None:
         async with self.server() as server:
-            fault = Fault("stall")
-            needs_fault(server, fault)
-            server.script(fault)
+            server.script(Fault("stall"))
             task = asyncio.ensure_future(spoken(self.model(server), self.text))
             await server.until(lambda s: bool(s.calls) and s.calls[0].bytes_sent > 0)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
             await server.until(lambda s: s.calls[0].outcome == "aborted", timeout=2.0)
-
-    async def test_many_calls_run_at_once_without_more_threads(self) -> None:
-        texts = [f"This is text number {number}." for number in range(self.concurrent)]
-        async with self.server(pace=0.2) as server:
-            await spoken(self.model(server), self.text)
-            before = threading.active_count()
-            calls = [asyncio.ensure_future(spoken(self.model(server), t)) for t in texts]
-            if not isinstance(server, NoServer):
-                await server.until(lambda s: len(s.calls) > len(texts), timeout=30)
-                assert sum(call.outcome == "open" for call in server.calls) > len(texts) // 2
-            answers = await asyncio.gather(*calls)
-            assert threading.active_count() - before <= self.threads
-        if not isinstance(server, NoServer):
-            for text, answer in zip(texts, answers, strict=True):
-                assert bytes(answer[-1].audio_from(0)) == speech(text, server.sample_rate)
-        assert all(answer[-1].content for answer in answers)
 
 
 async def started(model: TTSModelBase, text: str | None) -> AsyncGenerator[TTSResponse, None]:
@@ -288,13 +286,3 @@ async def spoken(model: TTSModelBase, text: str | None) -> list[TTSResponse]:
             return [response]
         async with aclosing(await started(model, text)) as responses:
             return [response async for response in responses]
-
-
-def needs_server(server: WireServer) -> None:
-    if isinstance(server, NoServer):
-        pytest.skip("this provider has no server")
-
-
-def needs_fault(server: WireServer, fault: Fault) -> None:
-    if fault.kind not in server.faults:
-        pytest.skip(f"not on this protocol: {fault.kind}")
