@@ -6,11 +6,11 @@ from typing import Any
 
 from speechfleet.settings import Timeouts
 from speechfleet_worker.providers.espeak import EspeakTTSModel
-from speechfleet_worker.testing.conformance import KEY, ProviderConformance, spoken
+from speechfleet_worker.testing.conformance import KEY, ModelConformance, spoken
 from speechfleet_worker.testing.wire import NoServer, WireServer
 
 
-class TestEspeak(ProviderConformance):
+class TestEspeak(ModelConformance):
     def server(self, **settings: Any) -> WireServer:
         return NoServer(**settings)
 
