@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any
 
 from speechfleet import keys, wav
 from speechfleet.chunks import (
-    MAX_ENTRY,
     Accumulator,
     AudioEntry,
     Cancelled,
@@ -23,12 +23,15 @@ from speechfleet.chunks import (
     Terminal,
 )
 from speechfleet.errors import JobCancelled, JobFailed, JobNotFound, StoreError
-from speechfleet.jobs import Record, Segment, State
+from speechfleet.jobs import Record, State
 from speechfleet.keys import JobKeys
 from speechfleet.ledger import Hub, Jobs
 from speechfleet.ledger.hub import Batch
 from speechfleet.store import Store
 
+STORE_READ = 1 << 20
+"""Bytes of a finished object that are read at a time."""
+_HEADER = {"wav": wav.HEADER_BYTES, "pcm": 0}
 LOOK_AFTER = 2.0
 """Seconds without an entry after which the record, the truth, is asked."""
 
@@ -117,23 +120,38 @@ class StreamReader:
         record = await self._record()
         if not self._accumulator.sample_rate:
             self._accumulator.feed(_started(record))
+        stored = self._stored_object(record) or self._stored_segments(epoch, reach)
+        async with aclosing(stored) as parts:
+            async for at, pcm in parts:
+                entry = AudioEntry(at, at + len(pcm), pcm)
+                if chunk := self._accumulator.feed(entry):
+                    yield chunk
+                if self._accumulator.position >= reach:
+                    return
+
+    def _stored_object(self, record: Record) -> AsyncGenerator[tuple[int, bytes], None] | None:
+        """The finished object, from where the accumulator is, if it holds plain samples."""
+        if record.state is not State.SUCCEEDED or record.request.format not in _HEADER:
+            return None
+        return self._object(record.object, _HEADER[record.request.format], record.audio)
+
+    async def _object(
+        self, key: str, header: int, size: int
+    ) -> AsyncGenerator[tuple[int, bytes], None]:
+        for at in range(self._accumulator.position, size, STORE_READ):
+            start, end = header + at, header + min(at + STORE_READ, size)
+            yield at, await self._store().get(key, start, end)
+
+    async def _stored_segments(
+        self, epoch: int, reach: int
+    ) -> AsyncGenerator[tuple[int, bytes], None]:
         for segment in await self._jobs.segments(*self._id, epoch):
             position = self._accumulator.position
-            if not segment.start <= position < min(segment.end, reach):
-                continue
-            pcm = await self._audio_of(segment, record)
-            for at in range(position, segment.end, MAX_ENTRY):
-                data = bytes(pcm[at - segment.start :][:MAX_ENTRY])
-                if chunk := self._accumulator.feed(AudioEntry(at, at + len(data), data)):
-                    yield chunk
-
-    async def _audio_of(self, segment: Segment, record: Record) -> bytes:
-        size = segment.end - segment.start
-        if record.state is State.SUCCEEDED and record.request.format in ("wav", "pcm"):
-            whole = await _pcm_object(self._store(), record.object)
-            return whole[segment.start : segment.end]
-        pcm = await read_segment(self._store(), self._job.namespace, segment.hash)
-        return pcm.pcm[:size].ljust(size, b"\0")
+            if segment.start <= position < min(segment.end, reach):
+                stored = await read_segment(self._store(), self._job.namespace, segment.hash)
+                size = segment.end - segment.start
+                pcm = bytes(stored.pcm)[:size].ljust(size, b"\0")
+                yield position, pcm[position - segment.start :]
 
     async def _record(self) -> Record:
         record = await self._jobs.find(*self._id)

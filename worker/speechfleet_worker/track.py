@@ -1,0 +1,290 @@
+"""The audio of one run through a job's segments: onto the stream, into the store, one object."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable
+from contextlib import aclosing
+from functools import partial
+
+from speechfleet import keys
+from speechfleet.chunks import Finished, Started
+from speechfleet.errors import EmptyText, StoreError
+from speechfleet.jobs import Record, Request
+from speechfleet.jobs import Segment as StoredSegment
+from speechfleet.ledger import Lease, LeaseLost
+from speechfleet.tts import BYTES_PER_SAMPLE
+from speechfleet_worker.audio import FORMATS, Resampler
+from speechfleet_worker.lookahead import Ahead, LookAhead
+from speechfleet_worker.models import Voice
+from speechfleet_worker.output import Output, Patience, Stored
+from speechfleet_worker.process import Process
+from speechfleet_worker.publishing import Forgotten, Publisher
+from speechfleet_worker.segment_store import SegmentStore, Words, segment_hash
+from speechfleet_worker.speaking import Piece, speak
+
+log = logging.getLogger(__name__)
+
+
+def account(namespace: str, model: str) -> str:
+    """Where usage is summed up: namespace and model, as a key's tail."""
+    return f"{keys.encode(namespace)}:{keys.encode(model)}"
+
+
+class Track:
+    """The audio of one run through the segments: stream, segment store and object."""
+
+    def __init__(
+        self,
+        process: Process,
+        lease: Lease,
+        record: Record,
+        voice: Voice,
+        *,
+        done: list[StoredSegment],
+    ) -> None:
+        self._process = process
+        self._settings = process.settings
+        self._request: Request = record.request
+        self._lease = lease
+        self._record = record
+        self._voice = voice
+        self._done = done
+        self._position = done[-1].end if done else 0
+        self._rate = record.sample_rate
+        self._patient = Patience(self._settings.store_patience)
+        self._segments = SegmentStore(self._process.store, self._lease.job.namespace)
+        self._publisher: Publisher | None = None
+        self._output: Output | None = None
+        self._stored: Stored | None = None
+        self._sums: Counter[str] = Counter(record.usage)
+        self._only: tuple[str, Words] | None = None
+        """Hash and words of the job's only segment, where the object itself holds it."""
+
+    # --- calls, a few at a time -------------------------------------------------------------
+
+    async def call(self, item: Ahead) -> None:
+        """Fill an `Ahead` with its audio, from the segment store or from the provider."""
+        request = self._request
+        salt = "" if request.cache else f"{self._lease.job.name}#{self._record.epoch}"
+        item.spoken.hash = segment_hash(
+            self._lease.job.namespace, request, item.segment.text, salt
+        )
+        hash = item.spoken.hash
+        stored = await self._patient(lambda: self._segments.load(hash))
+        if stored is not None:
+            item.spoken.cached = True
+            item.spoken.words = stored.words
+            item.pieces.put_nowait(
+                Piece(bytes(stored.pcm), stored.sample_rate, stored.channels, None, {})
+            )
+            return
+        pieces = speak(self._voice.model, item.segment.text, self._settings.timeouts)
+        async with aclosing(pieces):
+            async for piece in pieces:
+                item.spoken.usage = piece.usage or item.spoken.usage
+                item.spoken.request_id = piece.metadata.get("request_id", item.spoken.request_id)
+                item.spoken.words = tuple(piece.metadata.get("words", item.spoken.words))
+                if piece.pcm:
+                    item.pieces.put_nowait(piece)
+
+    # --- one segment after the other --------------------------------------------------------
+
+    async def replay(self) -> None:
+        """Stored segments into the object again; listeners have heard them already."""
+        for segment in self._done:
+            stored = await self._patient(partial(self._segments.load, segment.hash))
+            if stored is None:
+                raise StoreError(
+                    "a segment that the record names is gone from the object store; "
+                    "retry the job to speak it again",
+                    code="segment_missing",
+                )
+            size = segment.end - segment.start
+            await self._write_object(bytes(stored.pcm)[:size].ljust(size, b"\0"))
+
+    async def take(self, item: Ahead, ahead: LookAhead) -> None:
+        """Publish a segment as it comes, then store it and record it."""
+        pcm = bytearray()
+        resampler: Resampler | None = None
+        async with aclosing(item.audio()) as pieces:
+            async for piece in pieces:
+                if not self._rate:
+                    self._rate = piece.sample_rate
+                data = piece.pcm
+                if (piece.sample_rate, piece.channels) != (self._rate, 1):
+                    resampler = resampler or Resampler(
+                        piece.sample_rate, self._rate, piece.channels
+                    )
+                    data = resampler.feed(data)
+                pcm += data
+                await self._publish(data)
+                ahead.fill()
+        if resampler is not None:
+            tail = resampler.flush()
+            pcm += tail
+            await self._publish(tail)
+        if resampler is not None and item.spoken.cached:
+            # What the record names must be at the stream's rate, readers cannot resample.
+            item.spoken.hash = segment_hash(
+                self._lease.job.namespace, self._request, item.segment.text, f"rate={self._rate}"
+            )
+        gap = b"" if item.is_last else self._gap()
+        await self._publish(gap)
+        if self._publisher is not None:
+            await self._publisher.flush()
+        await self._write_object(bytes(pcm) + gap)
+        await self._record_segment(item, bytes(pcm), len(pcm) + len(gap), resampler is not None)
+
+    async def _record_segment(self, item: Ahead, pcm: bytes, size: int, resampled: bool) -> None:
+        spoken, index = item.spoken, item.segment.index
+        rate = self._rate
+        if index == 0 and item.is_last and self._request.format in ("wav", "pcm"):
+            # The object is the segment: it is stored once, before anything names it.
+            stored = self._stored = await self._commit()
+            self._only = (spoken.hash, spoken.words)
+            if not spoken.cached or resampled:
+                await self._patient(
+                    lambda: self._segments.refer(spoken.hash, stored.key, rate, spoken.words)
+                )
+        elif not spoken.cached or resampled:
+            await self._patient(lambda: self._segments.save(spoken.hash, pcm, rate, spoken.words))
+        segment = StoredSegment(
+            index=index,
+            start=self._position,
+            end=self._position + size,
+            text_start=item.segment.start,
+            text_end=item.segment.end,
+            hash=spoken.hash,
+            request_id=spoken.request_id,
+        )
+        usage = _usage(item, self._voice.capabilities.count, size, rate)
+        known = await self._lease.segment(
+            segment,
+            rate,
+            self._settings.stream_window,
+            account(self._lease.job.namespace, self._request.model),
+            usage,
+        )
+        if not known:
+            raise Forgotten
+        self._position = segment.end
+        self._sums.update(usage)
+        if self._publisher is not None:
+            self._publisher.checkpoint()
+
+    async def _publish(self, pcm: bytes) -> None:
+        if not self._request.published or not pcm:
+            return
+        if self._publisher is None:
+            limit = self._settings.stream_bytes * (80 if self._request.lane == "batch" else 95)
+            self._publisher = Publisher(
+                self._lease,
+                self._started(),
+                self._position,
+                limit=limit // 100,
+                accumulated=self._request.wire == "accumulated",
+            )
+        await self._publisher.write(pcm)
+
+    async def _write_object(self, pcm: bytes) -> None:
+        if self._output is None:
+            self._output = self._open_output()
+        await self._output.write(pcm)
+
+    def _open_output(self) -> Output:
+        job, request = self._lease.job, self._request
+        extension = FORMATS[request.format].extension
+        return Output(
+            self._process.store,
+            self._patient,
+            keys.audio_object(job.namespace, job.id, self._lease.token, extension),
+            format=request.format,
+            sample_rate=self._rate,
+            metadata={
+                "msg-id": job.id,
+                "namespace": job.namespace,
+                "model": request.model,
+                "voice": request.voice,
+                "text-hash": hashlib.blake2b(request.text.encode(), digest_size=16).hexdigest(),
+            },
+        )
+
+    # --- the end ----------------------------------------------------------------------------
+
+    async def finish(self) -> None:
+        """Commit the object, then the terminal transition; then sweep what others left."""
+        stored = self._stored or await self._commit()
+        try:
+            finished = await self._lease.finish(
+                Finished(
+                    self._position,
+                    stored.duration_ms,
+                    stored.key,
+                    stored.media_type,
+                    json.dumps(self._sums),
+                ),
+                size=stored.bytes,
+                rate=self._rate,
+            )
+        except LeaseLost:
+            await self._process.store.delete(stored.key)
+            raise
+        if not finished:
+            raise Forgotten
+        self._output = None
+        if self._record.claims > 1 or self._record.epoch > 1:
+            await self._sweep(stored)
+
+    async def _sweep(self, stored: Stored) -> None:
+        """Objects of other attempts and epochs go; a note about one of them follows."""
+        job = self._lease.job
+        prefix = keys.objects_of(job.namespace, job.id)
+        await self._patient(lambda: self._process.store.sweep(prefix, keep=stored.key))
+        if self._only is not None:
+            hash, words = self._only
+            await self._patient(lambda: self._segments.refer(hash, stored.key, self._rate, words))
+
+    async def _commit(self) -> Stored:
+        if self._output is None:
+            raise EmptyText("there is nothing to say: the text holds no letter and no digit")
+        return await self._output.commit()
+
+    async def abort(self) -> None:
+        """Leave no unfinished object behind. No-op after `finish`."""
+        output, self._output = self._output, None
+        if output is not None and self._stored is None:
+            try:
+                await output.abort()
+            except StoreError as error:
+                log.warning("an unfinished upload stays: %s", error)
+
+    def _started(self) -> Started:
+        return Started(
+            attempt=self._record.claims,
+            worker=self._lease.boot,
+            model=self._request.model,
+            voice=self._request.voice,
+            media_type=f"audio/pcm;rate={self._rate}",
+            sample_rate=self._rate,
+        )
+
+    def _gap(self) -> bytes:
+        samples = round(self._voice.capabilities.segment_gap * self._rate)
+        return bytes(samples * BYTES_PER_SAMPLE)
+
+
+def _usage(item: Ahead, count: Callable[[str], int], size: int, rate: int) -> dict[str, int]:
+    text = item.segment.text
+    units = count(text)
+    usage = {"characters": len(text), "audio_ms": round(size / BYTES_PER_SAMPLE / rate * 1000)}
+    if item.spoken.cached:
+        return {**usage, "cached": units}
+    usage |= {"billed": units, "calls": 1}
+    if item.spoken.usage is not None:
+        usage["tokens_in"] = item.spoken.usage.input_tokens
+        usage["tokens_out"] = item.spoken.usage.output_tokens
+    return usage
