@@ -1,0 +1,115 @@
+"""The commands together, and their errors as one line and an exit status."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from speechfleet.cli import doctor, jobs, output, providers, running, speaking
+from speechfleet.errors import (
+    InvalidRequest,
+    JobCancelled,
+    JobFailed,
+    MisconfiguredError,
+    SpeechFleetError,
+)
+
+DONE, FAILED, BAD_INPUT = 0, 1, 2
+INTERRUPTED = 128 + signal.SIGINT
+NOBODY_LISTENS = 128 + signal.SIGPIPE
+
+app = typer.Typer(
+    name="speechfleet",
+    help="A distributed speech-synthesis queue.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+GROUPS = {
+    "Speech": (speaking.say, speaking.submit, speaking.listen),
+    "Jobs": (
+        jobs.status, jobs.cancel, jobs.retry, jobs.delete, jobs.show, jobs.jobs, jobs.usage,
+    ),
+    "Fleet": (running.up, running.worker, running.workers, running.drain, doctor.doctor),
+    "Providers": (providers.providers, providers.voices),
+}  # fmt: skip
+for group, commands in GROUPS.items():
+    for command in commands:
+        app.command(rich_help_panel=group)(command)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        output.say(f"speechfleet {version('speechfleet')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="And exit.")
+    ] = False,
+) -> None:
+    """A distributed speech-synthesis queue."""
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; its exit status."""
+    try:
+        status = app(args=list(arguments), prog_name="speechfleet", standalone_mode=False)
+        sys.stdout.flush()
+    except typer.TyperException as error:
+        if message := error.format_message():  # without, it was the help that was asked for
+            output.error(f"{message} (see speechfleet --help)")
+        return BAD_INPUT
+    except SpeechFleetError as error:
+        output.error(error.message)
+        return status_of(error)
+    except BrokenPipeError:
+        # Whoever read our output has left. Python flushes stdout once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NOBODY_LISTENS
+    except OSError as error:
+        output.error(
+            f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
+        )
+        return BAD_INPUT
+    except (KeyboardInterrupt, typer.Abort):
+        output.error("interrupted")
+        return INTERRUPTED
+    return status if isinstance(status, int) else DONE
+
+
+def status_of(error: SpeechFleetError) -> int:
+    """A job that failed is 1, unless it failed of what it was asked; all else is 2."""
+    if isinstance(error, JobCancelled):
+        return FAILED
+    if isinstance(error, JobFailed):
+        return BAD_INPUT if error.code in ASKED_WRONGLY else FAILED
+    return BAD_INPUT
+
+
+def _kinds(kind: type[SpeechFleetError]) -> Iterator[type[SpeechFleetError]]:
+    yield kind
+    for below in kind.__subclasses__():
+        yield from _kinds(below)
+
+
+ASKED_WRONGLY = {
+    kind.code for root in (InvalidRequest, MisconfiguredError) for kind in _kinds(root)
+}
+"""Codes of what whoever asks has to mend: an unknown voice is found by the worker only."""

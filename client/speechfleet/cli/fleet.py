@@ -1,0 +1,100 @@
+"""Which fleet a command works on: the one of the environment, or this user's embedded one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from pydantic import SecretStr
+
+from speechfleet.client import AsyncClient
+from speechfleet.errors import FolderInUse, MisconfiguredError
+from speechfleet.local import EmbeddedFleet, EmbeddedValkey, default_folder, open_fleet
+from speechfleet.settings import Settings
+
+T = TypeVar("T")
+PATIENCE = 60.0
+"""Seconds for which another user of the embedded fleet's folder is waited for."""
+Work = Callable[[AsyncClient], Awaitable[T]]
+
+
+def on_fleet(work: Work[T], *, start: bool = False) -> T:
+    """Do it on the fleet of the command; see `settings_of_fleet`."""
+    with settings_of_fleet(start=start) as settings:
+        return asyncio.run(_with_client(settings, work))
+
+
+@contextmanager
+def settings_of_fleet(*, start: bool = False) -> Iterator[Settings]:
+    """The fleet of the environment; without one, this user's embedded fleet.
+
+    ``start``: bring that up, with a worker, where none runs. Otherwise only its server is, if
+    it ever ran, to look up what it did; if it never did, the settings stay without a server.
+    """
+    settings = Settings.load()
+    if settings.redis_url is not None:
+        yield settings
+        return
+    with _started(settings) if start else _looked_up(settings) as embedded:
+        yield embedded
+
+
+async def _with_client(settings: Settings, work: Work[T]) -> T:
+    async with AsyncClient(settings) as client:
+        return await work(client)
+
+
+@contextmanager
+def _started(settings: Settings) -> Iterator[Settings]:
+    with open_fleet(default_folder()) as fleet:
+        yield _of(settings, fleet.redis_url, fleet.store_url)
+
+
+@contextmanager
+def _looked_up(settings: Settings) -> Iterator[Settings]:
+    """The fleet that runs; or its server alone, which nobody else can join meanwhile."""
+    folder = default_folder()
+    if folder is None or not (folder / "valkey").exists():
+        yield settings  # opening a client says what is missing
+        return
+    end = time.monotonic() + PATIENCE
+    while True:
+        if (joined := EmbeddedFleet.attach(folder)) is not None:
+            with joined:
+                yield _of(settings, joined.redis_url, joined.store_url)
+            return
+        server = EmbeddedValkey(folder / "valkey")
+        try:
+            server.start()
+            break
+        except FolderInUse:
+            # A fleet that starts or ends just now, or another look-up.
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+    with server:
+        yield _of(settings, server.url, (folder / "store").as_uri())
+
+
+def _of(settings: Settings, redis_url: str, store_url: str) -> Settings:
+    return settings.model_copy(update={"redis_url": SecretStr(redis_url), "store": store_url})
+
+
+async def check_served(client: AsyncClient, model: str) -> None:
+    """Say at once what no worker of the fleet can do, instead of waiting for it.
+
+    A fleet without any worker may get one at any moment: that is left to the waiting.
+    """
+    provider = model.partition("/")[0]
+    reasons = [
+        worker.providers[provider]
+        for worker in await client.workers()
+        if provider in worker.providers
+    ]
+    if reasons and all(reasons):
+        raise MisconfiguredError(
+            f"no worker of this fleet is ready for {provider!r}: {reasons[0]}", code="not_served"
+        )

@@ -1,0 +1,145 @@
+"""``up``, ``worker``, ``workers`` and ``drain``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from speechfleet.cli import options, output
+from speechfleet.cli.fleet import on_fleet
+from speechfleet.client import AsyncClient
+from speechfleet.errors import InvalidRequest, MissingExtra
+from speechfleet.local import EmbeddedFleet, default_folder
+
+Lanes = Annotated[
+    str | None,
+    typer.Option("--lanes", help="Separated by commas: live,batch.", show_default=False),
+]
+Concurrency = Annotated[
+    int | None,
+    typer.Option("--concurrency", min=1, help="Jobs at once, of each worker.", show_default=False),
+]
+
+
+def up(
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Holds all that lasts. Default: this user's data folder.",
+                     show_default=False),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Worker processes.")] = 1,
+    lanes: Lanes = None,
+    concurrency: Concurrency = None,
+) -> None:  # fmt: skip
+    """Bring up a whole fleet on this machine, until it is interrupted.
+
+    Prints the two settings that make another terminal use it, and then `ready`.
+    """
+    _require_worker() if workers else None
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    interrupted = threading.Event()
+    fleet = EmbeddedFleet(
+        data or default_folder(),
+        workers=workers,
+        slots=concurrency,
+        lanes=lanes.split(",") if lanes else None,
+    )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: interrupted.set())
+    try:
+        fleet.start()
+        for name in ("SPEECHFLEET_REDIS_URL", "SPEECHFLEET_STORE"):
+            output.say(f"{name}={fleet.environ[name]}")
+        output.say("ready")
+        interrupted.wait()
+        output.tell("draining ...")
+    finally:
+        fleet.stop()
+
+
+def worker(
+    lanes: Lanes = None,
+    concurrency: Concurrency = None,
+    providers: Annotated[
+        str | None,
+        typer.Option("--providers", help="Only these, separated by commas.", show_default=False),
+    ] = None,
+    events: Annotated[bool, typer.Option("--events", help="Task events, for Flower.")] = False,
+    log_level: Annotated[str, typer.Option("--log-level")] = "INFO",
+) -> None:
+    """One worker process in the foreground, on the fleet of the environment."""
+    _require_worker()
+    command = [sys.executable, "-m", "speechfleet_worker", "--log-level", log_level]
+    for name, value in (
+        ("--lanes", lanes), ("--concurrency", concurrency), ("--providers", providers),
+    ):  # fmt: skip
+        if value is not None:
+            command += [name, str(value)]
+    if events:
+        command.append("--events")
+    sys.stdout.flush()
+    os.execv(sys.executable, command)  # noqa: S606 # a list, no shell wanted
+
+
+def workers(as_json: options.AsJson = False) -> None:
+    """The worker processes that are alive."""
+
+    async def work(client: AsyncClient) -> None:
+        alive = await client.workers()
+        if as_json:
+            output.emit({"workers": [asdict(one) for one in alive]})
+            return
+        output.table(
+            ("boot id", "host", "pid", "version", "jobs", "queues", "not ready"),
+            [
+                (
+                    one.boot, one.host, one.pid, one.version, f"{one.running}/{one.slots}",
+                    "draining" if one.draining else " ".join(sorted(one.queues)),
+                    "; ".join(f"{name}: {why}" for name, why in one.providers.items() if why),
+                )
+                for one in alive
+            ],
+        )  # fmt: skip
+
+    on_fleet(work)
+
+
+def drain(
+    boot: Annotated[
+        str | None, typer.Argument(metavar="[BOOT]", help="The worker's boot id, see `workers`.")
+    ] = None,
+    everyone: Annotated[bool, typer.Option("--all", help="All workers of the fleet.")] = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Let a worker finish or hand over its jobs, and end."""
+    if (boot is None) != everyone:
+        raise InvalidRequest("give the boot id of one worker (see `workers`), or --all")
+
+    async def work(client: AsyncClient) -> None:
+        alive = [one.boot for one in await client.workers()]
+        asked = alive if boot is None else [boot]
+        if boot is not None and boot not in alive:
+            known = ", ".join(alive) or "none"
+            raise InvalidRequest(f"no worker {boot!r} is alive; those that are: {known}")
+        await client.fleet.drain(boot)
+        if as_json:
+            output.emit({"draining": asked})
+        else:
+            for one in asked:
+                output.say(f"{one}: draining")
+
+    on_fleet(work)
+
+
+def _require_worker() -> None:
+    if find_spec("celery") is None:
+        raise MissingExtra("a worker", "worker")
