@@ -10,39 +10,38 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from pathlib import Path
 from types import FrameType
-from typing import TextIO
 
 import redis
 
 
 def main() -> None:
-    with Path(os.environ["EVENTS"]).open("a", buffering=1) as events:
-        work(events)
-
-
-def work(events: TextIO) -> None:
     mode = sys.argv[1] if len(sys.argv) > 1 else ""
-    print(f"stand-in worker in mode {mode!r}", file=sys.stderr, flush=True)
+    tell(2, f"stand-in worker in mode {mode!r}")
     if mode == "fail":
         sys.exit(3)
-    events.write(f"started {os.getpid()} {' '.join(sys.argv[1:])}\n")
+    events = os.open(os.environ["EVENTS"], os.O_WRONLY | os.O_APPEND)
 
     def interrupted(number: int, frame: FrameType | None) -> None:
-        events.write(f"interrupted {os.getpid()}\n")
+        tell(events, f"interrupted {os.getpid()}")
 
     def drain(number: int, frame: FrameType | None) -> None:
         served = redis.Redis.from_url(os.environ["SPEECHFLEET_REDIS_URL"]).ping()
-        events.write(f"drained {os.getpid()} {'served' if served else 'alone'}\n")
+        tell(events, f"drained {os.getpid()} {'served' if served else 'alone'}")
         sys.exit(0)
 
     signal.signal(signal.SIGINT, interrupted)
     signal.signal(signal.SIGTERM, drain)
+    tell(events, f"started {os.getpid()} {' '.join(sys.argv[1:])}")
     if mode != "mute":
-        print(f"ready boot-{os.getpid()}", flush=True)
+        tell(1, f"ready boot-{os.getpid()}")
     while True:
         signal.pause()
+
+
+def tell(descriptor: int, line: str) -> None:
+    # Not `print`: a signal may come while it holds its buffer, and tell something, too.
+    os.write(descriptor, f"{line}\n".encode())
 
 
 if __name__ == "__main__":

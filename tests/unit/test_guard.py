@@ -16,12 +16,10 @@ from speechfleet.local import guard
 from speechfleet.local.guard import Charge, Watch
 
 _TELLS = """
-import signal, sys
-def ended(number, frame):
-    print("ended", flush=True)
-    sys.exit(0)
-signal.signal(signal.SIGTERM, signal.SIG_IGN if sys.argv[1:] == ["deaf"] else ended)
-print("here", flush=True)
+import os, signal, sys
+deaf = sys.argv[1:] == ["deaf"]
+signal.signal(signal.SIGTERM, signal.SIG_IGN if deaf else lambda *_: os._exit(0))
+os.write(1, b"here\\n")
 while True: signal.pause()
 """
 
