@@ -145,7 +145,7 @@ class GeminiTTSModel(ProviderModel):
     Options: ClassVar[type[ProviderOptions]] = GeminiOptions
     _clients: ClassVar[LoopClients[_SdkClient]] = LoopClients(lambda client: client.close())
 
-    def __init__(  # noqa: PLR0917 -- AgentScope's order, so that its programs run unchanged
+    def __init__(
         self,
         api_key: str | None = None,
         model_name: str = "gemini-3.8-flash-tts",
@@ -242,12 +242,15 @@ class GeminiTTSModel(ProviderModel):
             limits=httpx2.Limits(max_connections=None),
             event_hooks={"request": [limit], "response": [_remember]},
         )
-        options = types.HttpOptions(
-            base_url=self._base_url,
-            httpx_async_client=connections,
-            retry_options=types.HttpRetryOptions(attempts=1),
+        given = types.HttpOptions.model_validate(self._client_kwargs.get("http_options") or {})
+        options = given.model_copy(
+            update={
+                "base_url": given.base_url or self._base_url,
+                "httpx_async_client": connections,
+                "retry_options": types.HttpRetryOptions(attempts=1),
+            }
         )
-        arguments = {"api_key": self._key, "http_options": options, **self._client_kwargs}
+        arguments = {"api_key": self._key, **self._client_kwargs, "http_options": options}
         return _SdkClient(genai.Client(**arguments), connections)
 
 
