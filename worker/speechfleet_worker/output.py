@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from speechfleet import keys
 from speechfleet.errors import ObjectExists, StoreUnavailable
+from speechfleet.jobs import Request
+from speechfleet.ledger import Lease
 from speechfleet.store import Store, Upload
 from speechfleet_worker.audio import FORMATS, Encoder
 
@@ -115,23 +120,45 @@ class Output:
                 await self._patient(lambda: upload.write(rest))
             for offset, patch in patches:
                 await upload.patch_head(offset, patch)
-            await self._patient(lambda: upload.commit(metadata))
+            await self._patient(lambda: _unless_there(upload.commit(metadata)))
         return Stored(self._key, self._media_type, self._size, duration_ms)
 
     async def _put(self, data: bytes, metadata: Mapping[str, str]) -> None:
-        async def put() -> None:
-            try:
-                await self._store.put(
-                    self._key, data, media_type=self._media_type, metadata=metadata
-                )
-            except ObjectExists:
-                # The key holds this execution's token: it is our own, written by a try whose
-                # answer was lost.
-                return
-
-        await self._patient(put)
+        await self._patient(
+            lambda: _unless_there(
+                self._store.put(self._key, data, media_type=self._media_type, metadata=metadata)
+            )
+        )
 
     async def abort(self) -> None:
         self._encoder.close()
         if self._upload is not None:
             await self._upload.abort()
+
+
+async def _unless_there(write: Awaitable[None]) -> None:
+    """A key that is written already holds this execution's token: it is an earlier try's."""
+    with contextlib.suppress(ObjectExists):
+        await write
+
+
+def open_output(
+    store: Store, patience: Patience, lease: Lease, request: Request, sample_rate: int
+) -> Output:
+    """The object of one execution; its key cannot be another's."""
+    job = lease.job
+    extension = FORMATS[request.format].extension
+    return Output(
+        store,
+        patience,
+        keys.audio_object(job.namespace, job.id, lease.token, extension),
+        format=request.format,
+        sample_rate=sample_rate,
+        metadata={
+            "msg-id": job.id,
+            "namespace": job.namespace,
+            "model": request.model,
+            "voice": request.voice,
+            "text-hash": hashlib.blake2b(request.text.encode(), digest_size=16).hexdigest(),
+        },
+    )

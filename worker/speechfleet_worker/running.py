@@ -8,11 +8,13 @@ import logging
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
 from celery import signals
+from celery.exceptions import SecurityWarning
 
 from speechfleet import keys
 from speechfleet.errors import MisconfiguredError
@@ -72,6 +74,8 @@ def run(
     heartbeat = Heartbeat(heartbeat_client(settings), boot)
     heartbeat.start()
     app = make_app(settings, boot, queues, take)
+    # Celery warns of root because of pickle; this app takes nothing but JSON.
+    warnings.simplefilter("ignore", SecurityWarning)
 
     def ready_now(sender: Any, **_: object) -> None:
         def later(method: Any, queue: str) -> None:

@@ -18,6 +18,7 @@ from speechfleet.errors import ProviderError, SpeechFleetError
 from speechfleet.jobs import Record, Request
 from speechfleet.jobs import Segment as StoredSegment
 from speechfleet.ledger import Claim, Lease, LeaseLost
+from speechfleet_worker.calling import Caller
 from speechfleet_worker.lookahead import LookAhead
 from speechfleet_worker.models import Models
 from speechfleet_worker.process import Process
@@ -43,6 +44,7 @@ class Execution:
         self._models = models
         self._settings = process.settings
         self._request: Request | None = None
+        self._track: Track | None = None
 
     @property
     def request(self) -> Request:
@@ -69,6 +71,8 @@ class Execution:
             if (regained := await self.regain()) is not None:
                 return regained
             log.info("stopped: the job is no longer ours", extra={"job": self.name})
+            if self._track is not None:
+                await self._track.discard()
         except HandOver:
             await self.lease.hand_over("its worker is draining")
         except SpeechFleetError as error:
@@ -107,9 +111,10 @@ class Execution:
         start = done[-1].end if done else 0
         if record.audio > start:
             await self.lease.rewind(start, record.claims, "another attempt")
-        track = Track(self.process, self.lease, record, voice, done=done)
+        caller = Caller(self.process, self.lease, record, voice)
+        track = self._track = Track(self.process, self.lease, record, caller, done=done)
         try:
-            async with LookAhead(segments, track.call, self._settings.look_ahead) as ahead:
+            async with LookAhead(segments, caller.call, self._settings.look_ahead) as ahead:
                 if done:
                     await track.replay()
                 async for item in ahead:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections import Counter
@@ -15,16 +14,15 @@ from speechfleet.chunks import Finished, Started
 from speechfleet.errors import EmptyText, StoreError
 from speechfleet.jobs import Record, Request
 from speechfleet.jobs import Segment as StoredSegment
-from speechfleet.ledger import Lease, LeaseLost
+from speechfleet.ledger import Lease
 from speechfleet.tts import BYTES_PER_SAMPLE
-from speechfleet_worker.audio import FORMATS, Resampler
+from speechfleet_worker.audio import Resampler
+from speechfleet_worker.calling import Caller
 from speechfleet_worker.lookahead import Ahead, LookAhead
-from speechfleet_worker.models import Voice
-from speechfleet_worker.output import Output, Patience, Stored
+from speechfleet_worker.output import Output, Stored, open_output
 from speechfleet_worker.process import Process
 from speechfleet_worker.publishing import Forgotten, Publisher
-from speechfleet_worker.segment_store import SegmentStore, Words, segment_hash
-from speechfleet_worker.speaking import Piece, speak
+from speechfleet_worker.segment_store import Words, segment_hash
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +40,7 @@ class Track:
         process: Process,
         lease: Lease,
         record: Record,
-        voice: Voice,
+        caller: Caller,
         *,
         done: list[StoredSegment],
     ) -> None:
@@ -51,45 +49,18 @@ class Track:
         self._request: Request = record.request
         self._lease = lease
         self._record = record
-        self._voice = voice
+        self._capabilities = caller.voice.capabilities
         self._done = done
         self._position = done[-1].end if done else 0
         self._rate = record.sample_rate
-        self._patient = Patience(self._settings.store_patience)
-        self._segments = SegmentStore(self._process.store, self._lease.job.namespace)
+        self._patient = caller.patient
+        self._segments = caller.segments
         self._publisher: Publisher | None = None
         self._output: Output | None = None
         self._stored: Stored | None = None
         self._sums: Counter[str] = Counter(record.usage)
         self._only: tuple[str, Words] | None = None
         """Hash and words of the job's only segment, where the object itself holds it."""
-
-    # --- calls, a few at a time -------------------------------------------------------------
-
-    async def call(self, item: Ahead) -> None:
-        """Fill an `Ahead` with its audio, from the segment store or from the provider."""
-        request = self._request
-        salt = "" if request.cache else f"{self._lease.job.name}#{self._record.epoch}"
-        item.spoken.hash = segment_hash(
-            self._lease.job.namespace, request, item.segment.text, salt
-        )
-        hash = item.spoken.hash
-        stored = await self._patient(lambda: self._segments.load(hash))
-        if stored is not None:
-            item.spoken.cached = True
-            item.spoken.words = stored.words
-            item.pieces.put_nowait(
-                Piece(bytes(stored.pcm), stored.sample_rate, stored.channels, None, {})
-            )
-            return
-        pieces = speak(self._voice.model, item.segment.text, self._settings.timeouts)
-        async with aclosing(pieces):
-            async for piece in pieces:
-                item.spoken.usage = piece.usage or item.spoken.usage
-                item.spoken.request_id = piece.metadata.get("request_id", item.spoken.request_id)
-                item.spoken.words = tuple(piece.metadata.get("words", item.spoken.words))
-                if piece.pcm:
-                    item.pieces.put_nowait(piece)
 
     # --- one segment after the other --------------------------------------------------------
 
@@ -161,7 +132,7 @@ class Track:
             hash=spoken.hash,
             request_id=spoken.request_id,
         )
-        usage = _usage(item, self._voice.capabilities.count, size, rate)
+        usage = _usage(item, self._capabilities.count, size, rate)
         known = await self._lease.segment(
             segment,
             rate,
@@ -192,50 +163,25 @@ class Track:
 
     async def _write_object(self, pcm: bytes) -> None:
         if self._output is None:
-            self._output = self._open_output()
+            self._output = open_output(
+                self._process.store, self._patient, self._lease, self._request, self._rate
+            )
         await self._output.write(pcm)
-
-    def _open_output(self) -> Output:
-        job, request = self._lease.job, self._request
-        extension = FORMATS[request.format].extension
-        return Output(
-            self._process.store,
-            self._patient,
-            keys.audio_object(job.namespace, job.id, self._lease.token, extension),
-            format=request.format,
-            sample_rate=self._rate,
-            metadata={
-                "msg-id": job.id,
-                "namespace": job.namespace,
-                "model": request.model,
-                "voice": request.voice,
-                "text-hash": hashlib.blake2b(request.text.encode(), digest_size=16).hexdigest(),
-            },
-        )
 
     # --- the end ----------------------------------------------------------------------------
 
     async def finish(self) -> None:
         """Commit the object, then the terminal transition; then sweep what others left."""
-        stored = self._stored or await self._commit()
-        try:
-            finished = await self._lease.finish(
-                Finished(
-                    self._position,
-                    stored.duration_ms,
-                    stored.key,
-                    stored.media_type,
-                    json.dumps(self._sums),
-                ),
-                size=stored.bytes,
-                rate=self._rate,
-            )
-        except LeaseLost:
-            await self._process.store.delete(stored.key)
-            raise
-        if not finished:
+        stored = self._stored = self._stored or await self._commit()
+        end = Finished(
+            self._position,
+            stored.duration_ms,
+            stored.key,
+            stored.media_type,
+            json.dumps(self._sums),
+        )
+        if not await self._lease.finish(end, size=stored.bytes, rate=self._rate):
             raise Forgotten
-        self._output = None
         if self._record.claims > 1 or self._record.epoch > 1:
             await self._sweep(stored)
 
@@ -253,8 +199,13 @@ class Track:
             raise EmptyText("there is nothing to say: the text holds no letter and no digit")
         return await self._output.commit()
 
+    async def discard(self) -> None:
+        """The lease is lost for good: an object that was stored under it is nobody's."""
+        if self._stored is not None:
+            await self._process.store.delete(self._stored.key)
+
     async def abort(self) -> None:
-        """Leave no unfinished object behind. No-op after `finish`."""
+        """Leave no unfinished object behind; what was committed stays."""
         output, self._output = self._output, None
         if output is not None and self._stored is None:
             try:
@@ -273,7 +224,7 @@ class Track:
         )
 
     def _gap(self) -> bytes:
-        samples = round(self._voice.capabilities.segment_gap * self._rate)
+        samples = round(self._capabilities.segment_gap * self._rate)
         return bytes(samples * BYTES_PER_SAMPLE)
 
 

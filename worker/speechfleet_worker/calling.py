@@ -1,0 +1,48 @@
+"""One segment's audio: from the segment store, or from the provider."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from functools import partial
+
+from speechfleet.jobs import Record
+from speechfleet.ledger import Lease
+from speechfleet_worker.lookahead import Ahead
+from speechfleet_worker.models import Voice
+from speechfleet_worker.output import Patience
+from speechfleet_worker.process import Process
+from speechfleet_worker.segment_store import SegmentStore, segment_hash
+from speechfleet_worker.speaking import Piece, speak
+
+
+class Caller:
+    """Speaks the segments of one job, several at a time; what is stored is not spoken again."""
+
+    def __init__(self, process: Process, lease: Lease, record: Record, voice: Voice) -> None:
+        self.voice = voice
+        self.patient = Patience(process.settings.store_patience)
+        self.segments = SegmentStore(process.store, lease.job.namespace)
+        self._timeouts = process.settings.timeouts
+        self._namespace = lease.job.namespace
+        self._request = record.request
+        # Without the cache, segments are checkpoints of this epoch alone.
+        self._salt = "" if self._request.cache else f"{lease.job.name}#{record.epoch}"
+
+    async def call(self, item: Ahead) -> None:
+        """Fill an `Ahead` with its audio as it comes. Raises SpeechFleetError."""
+        spoken = item.spoken
+        spoken.hash = segment_hash(self._namespace, self._request, item.segment.text, self._salt)
+        stored = await self.patient(partial(self.segments.load, spoken.hash))
+        if stored is not None:
+            spoken.cached, spoken.words = True, stored.words
+            pcm = bytes(stored.pcm)
+            item.pieces.put_nowait(Piece(pcm, stored.sample_rate, stored.channels, None, {}))
+            return
+        pieces = speak(self.voice.model, item.segment.text, self._timeouts)
+        async with aclosing(pieces):
+            async for piece in pieces:
+                spoken.usage = piece.usage or spoken.usage
+                spoken.request_id = piece.metadata.get("request_id", spoken.request_id)
+                spoken.words = tuple(piece.metadata.get("words", spoken.words))
+                if piece.pcm:
+                    item.pieces.put_nowait(piece)
