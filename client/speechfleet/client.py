@@ -171,7 +171,7 @@ class AsyncClient:
         """How many jobs are in each state."""
         return await self.ledger.counts(self.namespace)
 
-    async def usage(self, day: date | None = None) -> dict[str, dict[str, int]]:
+    async def usage(self, day: date | None = None) -> dict[str, dict[str, float]]:
         """Usage of a day (UTC; today), by model: characters, billed, cached, calls, ..."""
         return await self.ledger.usage(self.namespace, day)
 

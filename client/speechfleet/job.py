@@ -35,7 +35,7 @@ class Speech:
     duration: float
     bytes: int
     object: str
-    usage: dict[str, int]
+    usage: dict[str, float]
     _store: Store = field(repr=False, compare=False)
 
     async def read(self) -> builtins.bytes:
@@ -72,7 +72,7 @@ class Status:
     code: str
     message: str
     object: str
-    usage: dict[str, int]
+    usage: dict[str, float]
 
     @classmethod
     def of(

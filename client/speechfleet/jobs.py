@@ -306,9 +306,15 @@ class Record:
         return self.fields.get("object", "")
 
     @property
-    def usage(self) -> dict[str, int]:
-        prefix = "usage."
-        return {k.removeprefix(prefix): int(v) for k, v in self.fields.items() if prefix in k}
+    def usage(self) -> dict[str, float]:
+        """characters, billed, cached, tokens_in, tokens_out, calls; seconds of audio."""
+        return in_seconds(self.sums)
+
+    @property
+    def sums(self) -> dict[str, int]:
+        """Usage in whole numbers, as Redis adds it up."""
+        mark = "usage."
+        return {k.removeprefix(mark): int(v) for k, v in self.fields.items() if k.startswith(mark)}
 
     @property
     def story(self) -> list[tuple[int, str, str]]:
@@ -334,6 +340,16 @@ class Record:
             name=get("name", ""),
             role=get("role", "assistant"),
         )
+
+
+def in_seconds(usage: Mapping[str, int]) -> dict[str, float]:
+    """Usage as people read it: Redis sums whole milliseconds of audio."""
+    return {
+        ("seconds" if name == "audio_ms" else name): (
+            value / 1000 if name == "audio_ms" else value
+        )
+        for name, value in usage.items()
+    }
 
 
 LOSSES_BEFORE_ALONE = 2

@@ -178,7 +178,7 @@ class Client:
     def counts(self) -> dict[State, int]:
         return self._loop.run(self._client.counts())
 
-    def usage(self, day: date | None = None) -> dict[str, dict[str, int]]:
+    def usage(self, day: date | None = None) -> dict[str, dict[str, float]]:
         return self._loop.run(self._client.usage(day))
 
     def workers(self) -> list[Worker]:

@@ -14,6 +14,7 @@ from speechfleet.chunks import Finished, Started
 from speechfleet.errors import EmptyText, StoreError
 from speechfleet.jobs import Record, Request
 from speechfleet.jobs import Segment as StoredSegment
+from speechfleet.jobs import in_seconds
 from speechfleet.ledger import Lease
 from speechfleet.tts import BYTES_PER_SAMPLE
 from speechfleet_worker.audio import Resampler
@@ -58,7 +59,7 @@ class Track:
         self._publisher: Publisher | None = None
         self._output: Output | None = None
         self._stored: Stored | None = None
-        self._sums: Counter[str] = Counter(record.usage)
+        self._sums = Counter(record.sums)
         self._only: tuple[str, Words] | None = None
         """Hash and words of the job's only segment, where the object itself holds it."""
 
@@ -178,7 +179,7 @@ class Track:
             stored.duration_ms,
             stored.key,
             stored.media_type,
-            json.dumps(self._sums),
+            json.dumps(in_seconds(self._sums)),
         )
         if not await self._lease.finish(end, size=stored.bytes, rate=self._rate):
             raise Forgotten

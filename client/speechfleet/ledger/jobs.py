@@ -11,7 +11,14 @@ from typing import Literal
 from speechfleet import keys
 from speechfleet.chunks import Entry, decode
 from speechfleet.errors import Conflict, IllegalTransition, JobNotFound
-from speechfleet.jobs import RECORD_VERSION, Record, Request, Segment, State
+from speechfleet.jobs import (
+    RECORD_VERSION,
+    Record,
+    Request,
+    Segment,
+    State,
+    in_seconds,
+)
 from speechfleet.keys import JobKeys
 from speechfleet.ledger.connection import Connection
 from speechfleet.ledger.scripts import Argument
@@ -136,14 +143,14 @@ class Jobs:
         )
         return dict(zip(State, (int(value) for value in values), strict=True))
 
-    async def usage(self, namespace: str, day: date | None = None) -> dict[str, dict[str, int]]:
+    async def usage(self, namespace: str, day: date | None = None) -> dict[str, dict[str, float]]:
         """Sums of one day (UTC), by model."""
         number = ((day or datetime.now(UTC).date()) - date(1970, 1, 1)).days
-        sums: dict[str, dict[str, int]] = {}
+        sums: dict[str, dict[str, float]] = {}
         async for key in self._scan(keys.usages(number, namespace)):
             raw = await self._scripts.call("HGETALL", key)
             model = keys.model_of_usage(key.decode())
-            sums[model] = {name.decode(): int(value) for name, value in raw.items()}
+            sums[model] = in_seconds({name.decode(): int(v) for name, v in raw.items()})
         return sums
 
     async def _scan(self, pattern: str) -> AsyncIterator[bytes]:
