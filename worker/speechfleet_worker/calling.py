@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import aclosing
 from functools import partial
 
-from speechfleet.jobs import Record
+from speechfleet.errors import StoreError
+from speechfleet.jobs import Record, Segment
 from speechfleet.ledger import Lease
 from speechfleet_worker.lookahead import Ahead
 from speechfleet_worker.models import Voice
@@ -27,6 +28,18 @@ class Caller:
         self._request = record.request
         # Without the cache, segments are checkpoints of this epoch alone.
         self._salt = "" if self._request.cache else f"{lease.job.name}#{record.epoch}"
+
+    async def recall(self, segment: Segment) -> bytes:
+        """The audio of a segment that the record names, as long as it is in the stream."""
+        stored = await self.patient(partial(self.segments.load, segment.hash))
+        if stored is None:
+            raise StoreError(
+                "a segment that the record names is gone from the object store; "
+                "retry the job to speak it again",
+                code="segment_missing",
+            )
+        size = segment.end - segment.start
+        return bytes(stored.pcm)[:size].ljust(size, b"\0")
 
     async def call(self, item: Ahead) -> None:
         """Fill an `Ahead` with its audio as it comes. Raises SpeechFleetError."""

@@ -7,14 +7,12 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from contextlib import aclosing
-from functools import partial
 
 from speechfleet import keys
 from speechfleet.chunks import Finished, Started
 from speechfleet.errors import EmptyText, StoreError
-from speechfleet.jobs import Record, Request
+from speechfleet.jobs import Record, Request, in_seconds
 from speechfleet.jobs import Segment as StoredSegment
-from speechfleet.jobs import in_seconds
 from speechfleet.ledger import Lease
 from speechfleet.tts import BYTES_PER_SAMPLE
 from speechfleet_worker.audio import Resampler
@@ -31,6 +29,18 @@ log = logging.getLogger(__name__)
 def account(namespace: str, model: str) -> str:
     """Where usage is summed up: namespace and model, as a key's tail."""
     return f"{keys.encode(namespace)}:{keys.encode(model)}"
+
+
+def started(record: Record, lease: Lease, rate: int) -> Started:
+    """The stream's first entry."""
+    return Started(
+        attempt=record.claims,
+        worker=lease.boot,
+        model=record.request.model,
+        voice=record.request.voice,
+        media_type=f"audio/pcm;rate={rate}",
+        sample_rate=rate,
+    )
 
 
 class Track:
@@ -50,6 +60,7 @@ class Track:
         self._request: Request = record.request
         self._lease = lease
         self._record = record
+        self._caller = caller
         self._capabilities = caller.voice.capabilities
         self._done = done
         self._position = done[-1].end if done else 0
@@ -68,15 +79,7 @@ class Track:
     async def replay(self) -> None:
         """Stored segments into the object again; listeners have heard them already."""
         for segment in self._done:
-            stored = await self._patient(partial(self._segments.load, segment.hash))
-            if stored is None:
-                raise StoreError(
-                    "a segment that the record names is gone from the object store; "
-                    "retry the job to speak it again",
-                    code="segment_missing",
-                )
-            size = segment.end - segment.start
-            await self._write_object(bytes(stored.pcm)[:size].ljust(size, b"\0"))
+            await self._write_object(await self._caller.recall(segment))
 
     async def take(self, item: Ahead, ahead: LookAhead) -> None:
         """Publish a segment as it comes, then store it and record it."""
@@ -155,7 +158,7 @@ class Track:
             limit = self._settings.stream_bytes * (80 if self._request.lane == "batch" else 95)
             self._publisher = Publisher(
                 self._lease,
-                self._started(),
+                started(self._record, self._lease, self._rate),
                 self._position,
                 limit=limit // 100,
                 accumulated=self._request.wire == "accumulated",
@@ -213,16 +216,6 @@ class Track:
                 await output.abort()
             except StoreError as error:
                 log.warning("an unfinished upload stays: %s", error)
-
-    def _started(self) -> Started:
-        return Started(
-            attempt=self._record.claims,
-            worker=self._lease.boot,
-            model=self._request.model,
-            voice=self._request.voice,
-            media_type=f"audio/pcm;rate={self._rate}",
-            sample_rate=self._rate,
-        )
 
     def _gap(self) -> bytes:
         samples = round(self._capabilities.segment_gap * self._rate)
