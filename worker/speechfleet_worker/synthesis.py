@@ -10,6 +10,7 @@ goes on from the last stored segment; if it is not granted, it stops without ano
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Iterator
@@ -43,6 +44,8 @@ class Execution:
         self.lease = lease
         self._models = models
         self._settings = process.settings
+        self.unwanted = False
+        """Set before the task is cancelled because the job was: what it stored is nobody's."""
         self._request: Request | None = None
         self._track: Track | None = None
 
@@ -53,6 +56,14 @@ class Execution:
 
     async def run(self, claim: Claim) -> None:
         """To the job's end, or as far as the lease holds. Never raises but for cancellation."""
+        try:
+            await self._run(claim)
+        except asyncio.CancelledError:
+            if self.unwanted and self._track is not None:
+                await self._track.discard()
+            raise
+
+    async def _run(self, claim: Claim) -> None:
         for _ in range(MAX_REGAINS):
             regained = await self._run_once(claim)
             if regained is None:

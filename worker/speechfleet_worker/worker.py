@@ -153,7 +153,9 @@ class Worker:
     def cancel(self, name: str) -> None:
         """Stop a job's execution at once; the record says already that it is cancelled."""
         if name in self._running:
-            self._running[name][1].cancel()
+            execution, task = self._running[name]
+            execution.unwanted = True
+            task.cancel()
 
     async def drain(self) -> None:
         """Nothing new; running jobs finish in the grace time or are handed over."""
