@@ -16,12 +16,14 @@ Audio is raw PCM: signed 16 bit, little endian, mono unless the media type says 
 
 from __future__ import annotations
 
+import time
 import uuid
 from abc import ABC, abstractmethod
 from base64 import b64decode, b64encode
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Literal, Self, TypedDict
 
@@ -190,8 +192,12 @@ class TTSResponse:
         self._content = content
         self._audio: AudioSnapshot | None = None
         self._media_type = ""
-        self.id = id or uuid.uuid4().hex
-        self.created_at = created_at or datetime.now(UTC).isoformat(timespec="milliseconds")
+        # Made when asked for: there is a response a chunk, and few are asked.
+        self._created = time.time()
+        if id is not None:
+            self.id = id
+        if created_at is not None:
+            self.created_at = created_at
         self.type = type
         self.usage = usage
         self.metadata = metadata
@@ -212,6 +218,15 @@ class TTSResponse:
         response._audio = audio.snapshot() if isinstance(audio, AudioBuffer) else audio
         response._media_type = media_type
         return response
+
+    @cached_property
+    def id(self) -> str:
+        return uuid.uuid4().hex
+
+    @cached_property
+    def created_at(self) -> str:
+        created = datetime.fromtimestamp(self._created, UTC)
+        return created.isoformat(timespec="milliseconds")
 
     @property
     def content(self) -> AudioBlock | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 import threading
 from typing import Any
 
+import dashscope
 import pytest
+from dashscope.api_entities import aio_session
 
 from speechfleet.errors import (
     AuthenticationFailed,
@@ -94,10 +97,6 @@ async def test_agentscope_programs_build_it_with_their_own_arguments() -> None:
 
 
 async def test_accounts_and_base_urls_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
-    import asyncio
-
-    import dashscope
-
     monkeypatch.setattr(dashscope, "api_key", "sk-of-somebody-else")
     async with DashScopeServer(keys=["sk-a"]) as first, DashScopeServer(keys=["sk-b"]) as second:
         models = [
@@ -137,8 +136,6 @@ def test_without_the_sdk_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_connections_are_kept_and_the_sdks_leaky_pool_is_never_used() -> None:
-    from dashscope.api_entities import aio_session
-
     async with DashScopeServer() as server:
         for number in range(3):
             assert await audio_of(model_of(server, api_key=f"sk-{number}"))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64decode
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from itertools import pairwise
-from typing import Any
 
 import pytest
 
@@ -14,54 +13,15 @@ from speechfleet.errors import (
     AuthenticationFailed,
     IncompleteAudio,
     InvalidRequest,
-    ProviderError,
-    ProviderTimeout,
-    ProviderUnavailable,
-    RateLimited,
-    RequestRejected,
 )
-from speechfleet.settings import Timeouts
-from speechfleet.tts import Msg, TTSResponse
+from speechfleet.tts import TTSResponse
 from speechfleet_worker.providers.dashscope_realtime import (
     DashScopeRealtimeOptions,
     DashScopeRealtimeTTSModel,
 )
 from speechfleet_worker.testing.dashscope_realtime_server import DashScopeRealtimeServer
 from speechfleet_worker.testing.wire import Fault, speech
-
-KEY = "sk-realtime-31"
-
-
-def model_of(server: DashScopeRealtimeServer, **settings: Any) -> DashScopeRealtimeTTSModel:
-    return DashScopeRealtimeTTSModel(
-        **{"api_key": KEY, "base_url": server.realtime_url, **settings}
-    )
-
-
-def msg(content: str | None, id: str = "m1") -> Msg:
-    return Msg("assistant", content, id=id)
-
-
-async def rest(model: DashScopeRealtimeTTSModel, message: Msg | None) -> list[TTSResponse]:
-    responses = await model.synthesize(message)
-    assert isinstance(responses, AsyncGenerator)
-    return [response async for response in responses]
-
-
-async def audio_of(model: DashScopeRealtimeTTSModel, message: Msg | None) -> bytes:
-    return bytes((await rest(model, message))[-1].audio_from(0))
-
-
-async def pushed_until(
-    model: DashScopeRealtimeTTSModel, message: Msg, enough: Callable[[TTSResponse], bool]
-) -> TTSResponse:
-    """Push the same text again, which sends nothing, until its answer is as wanted."""
-    assert model._session is not None
-    async with asyncio.timeout(10):
-        while not enough(response := await model.push(message)):
-            await asyncio.wait([model._session._reader], timeout=0.001)
-    return response
-
+from tests.integration.dashscope_speech import audio_of, model_of, msg, pushed_until, rest
 
 # --- the traces
 
@@ -356,103 +316,3 @@ async def test_the_environment_serves_key_and_url(monkeypatch: pytest.MonkeyPatc
             monkeypatch.setenv(name, value)
         assert await audio_of(DashScopeRealtimeTTSModel(), msg("Hello.")) == speech("Hello.")
         assert server.calls[0].key == "fake"
-
-
-# --- errors
-
-
-@pytest.mark.parametrize(
-    ("fault", "kind", "retryable"),
-    [
-        (Fault("status", 401), AuthenticationFailed, False),
-        (Fault("status", 403), AuthenticationFailed, False),
-        (Fault("status", 429, retry_after="3"), RateLimited, True),
-        (Fault("status", 503), ProviderUnavailable, True),
-        (Fault("drop_before"), ProviderUnavailable, True),
-    ],
-    ids=lambda value: f"{value.kind}-{value.status}" if isinstance(value, Fault) else "",
-)
-async def test_a_refused_handshake_is_an_error_at_once(
-    fault: Fault, kind: type[ProviderError], retryable: bool
-) -> None:
-    async with DashScopeRealtimeServer() as server:
-        server.script(fault)
-        model = model_of(server)
-        async with asyncio.timeout(2):
-            with pytest.raises(kind) as raised:
-                await model.connect()
-        assert raised.value.retryable is retryable
-        assert raised.value.retry_after == (3.0 if fault.retry_after else None)
-        with pytest.raises(RuntimeError, match="not connected"):
-            await model.push(msg("Hello."))
-        async with model:
-            assert await audio_of(model, msg("Hello.")) == speech("Hello.")
-
-
-@pytest.mark.parametrize(
-    ("fault", "kind", "retryable"),
-    [
-        (Fault("error_frame", 400, "invalid_value"), RequestRejected, False),
-        (Fault("error_frame", 500, "internal_error"), ProviderUnavailable, True),
-        (Fault("error_frame", 429, "rate_limit_exceeded"), RateLimited, True),
-        (Fault("drop_middle"), ProviderUnavailable, True),
-        (Fault("close_1011"), ProviderUnavailable, True),
-        (Fault("early_end"), ProviderUnavailable, True),
-        (Fault("malformed_frame"), ProviderUnavailable, True),
-        (Fault("odd_bytes"), IncompleteAudio, True),
-        (Fault("stall"), ProviderTimeout, True),
-    ],
-    ids=lambda value: f"{value.kind}-{value.code}" if isinstance(value, Fault) else "",
-)
-async def test_what_ends_a_session_is_raised_and_the_next_message_is_spoken(
-    fault: Fault, kind: type[ProviderError], retryable: bool
-) -> None:
-    async with DashScopeRealtimeServer() as server:
-        server.script(fault)
-        async with model_of(server, timeouts=Timeouts(silence=0.3)) as model:
-            responses = await model.synthesize(msg("Hello, world."))
-            assert isinstance(responses, AsyncGenerator)
-            with pytest.raises(kind) as raised:
-                assert not [response async for response in responses]
-            assert raised.value.retryable is retryable
-            assert await audio_of(model, msg("Hello.", id="m2")) == speech("Hello.")
-
-
-async def test_an_error_while_pushing_is_raised_by_push() -> None:
-    async with DashScopeRealtimeServer() as server:
-        server.script(Fault("error_frame", 400, "invalid_value"))
-        async with model_of(server) as model:
-            await model.push(msg("One. Two"))
-            assert model._session is not None
-            await model._session._reader
-            with pytest.raises(RequestRejected):
-                await model.push(msg("One. Two. Three"))
-
-
-async def test_a_refused_voice_is_raised() -> None:
-    async with DashScopeRealtimeServer() as server:
-        with pytest.raises(RequestRejected, match="voice") as raised:
-            await rest(model_of(server, voice="nobody"), msg("Hello."))
-        assert raised.value.provider_code == "invalid_value"
-
-
-async def test_a_session_that_was_closed_idle_is_opened_again() -> None:
-    async with DashScopeRealtimeServer() as server:
-        server.script(Fault("close_idle"))
-        async with model_of(server) as model:
-            assert model._session is not None
-            await model._session._reader
-            await model.push(msg("Hel"))
-            assert await audio_of(model, msg("Hello.")) == speech("Hello.")
-        assert len(server.calls) == 2
-
-
-async def test_a_model_that_is_closed_while_it_connects_leaves_nothing_open() -> None:
-    async with DashScopeRealtimeServer() as server:
-        model = model_of(server)
-        connecting = asyncio.create_task(model.connect())
-        await server.until(lambda s: bool(s.calls))
-        await model.close()
-        with pytest.raises(RuntimeError, match="closed while"):
-            await connecting
-        await server.until(lambda s: s.calls[0].outcome == "aborted", timeout=2)

@@ -111,7 +111,7 @@ class DashScopeTTSModel(ProviderModel):
     )
     Options = DashScopeOptions
 
-    def __init__(  # noqa: PLR0917 -- AgentScope's order
+    def __init__(
         self,
         api_key: str | None = None,
         model_name: str = "qwen3-tts-flash",
@@ -149,17 +149,18 @@ class DashScopeTTSModel(ProviderModel):
             spoken, url, stopped, request_id = False, "", False, ""
             async with aclosing(self._answers(text, exchange)) as answers:
                 async for answer in answers:
-                    if answer.request_id != request_id:
-                        request_id = answer.request_id
+                    if answer["request_id"] != request_id:
+                        request_id = answer["request_id"]
                         yield Report(request_id=request_id)
-                    audio = answer.output.get("audio") or {}
+                    output = answer["output"]
+                    audio = output.get("audio") or {}
                     if data := audio.get("data"):
                         spoken = True
                         yield Audio(decoded(data), SAMPLE_RATE)
                     url = audio.get("url") or url
-                    if answer.output.get("finish_reason") == "stop":
+                    if output.get("finish_reason") == "stop":
                         stopped = True
-                        yield Report(usage=usage_of(answer.usage))
+                        yield Report(usage=usage_of(answer["usage"]))
             if not stopped:
                 raise IncompleteAudio(
                     "DashScope ended the stream before it was done", request_id=request_id
@@ -198,7 +199,8 @@ class DashScopeTTSModel(ProviderModel):
             raise self._not_speech(await exchange.body()) from error
 
     def _checked(self, answer: Any, exchange: Exchange) -> Any:
-        if answer.status_code == HTTPStatus.OK:
+        # By item: the SDK's attributes are ten times as slow.
+        if answer["status_code"] == HTTPStatus.OK:
             return answer
         in_stream = exchange.status == HTTPStatus.OK
         raise provider_error(

@@ -69,7 +69,7 @@ class DashScopeRealtimeTTSModel(ProviderModel):
     Options = DashScopeRealtimeOptions
     options: DashScopeRealtimeOptions
 
-    def __init__(  # noqa: PLR0917 -- AgentScope's order, so that its programs run unchanged
+    def __init__(
         self,
         api_key: str | None = None,
         model_name: str = "qwen3-tts-flash-realtime",

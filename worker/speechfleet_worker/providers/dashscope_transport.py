@@ -80,10 +80,8 @@ def proxy_for(url: str) -> str | None:
     it finds the host there.)
     """
     parts = urlsplit(url)
-    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
-    if parts.hostname is None or proxy_bypass(parts.hostname):
-        return None
-    return getproxies().get(scheme)
+    proxy = getproxies().get({"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme))
+    return None if proxy is None or proxy_bypass(parts.hostname or "") else proxy
 
 
 async def send_once(
