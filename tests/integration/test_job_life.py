@@ -146,9 +146,7 @@ class JobLife(RuleBasedStateMachine):
         start = len(self.model.audio)
         self.model.audio += data
         for _ in range(1 + repeat):
-            held = self.run(
-                self.model.owner.publish(start, data, started=STARTED, limit=1 << 30)
-            )
+            held = self.run(self.model.owner.publish(start, data, started=STARTED, limit=1 << 30))
             assert held == len(self.model.audio)
 
     @precondition(lambda self: self.model.owner is not None)
@@ -244,8 +242,8 @@ class JobLife(RuleBasedStateMachine):
             self.run(zombie.publish(end, b"zombie", started=STARTED, limit=1 << 30))
         with pytest.raises(LeaseLost):
             self.run(zombie.rewind(0, 9, "zombie"))
+        segment = Segment(0, 0, 1, 0, 1, "zombie")
         with pytest.raises(LeaseLost):
-            segment = Segment(0, 0, 1, 0, 1, "zombie")
             self.run(zombie.segment(segment, 8000, 1, "default:m", {}))
         if self.model.state is not State.SUCCEEDED:
             with pytest.raises(LeaseLost):
