@@ -18,8 +18,6 @@ from speechfleet.job import AsyncJob, Speech
 
 STREAMED = ("wav", "pcm")
 """Formats that are made from the chunk stream as it comes; others when they are stored."""
-UNKNOWN_SIZE = 0x7FFFFFFF
-"""In the header of a WAV whose length is not known yet."""
 
 
 async def deliver(job: AsyncJob, target: Target, format: str, progress: output.Progress) -> Speech:
@@ -50,7 +48,7 @@ async def _follow(
         async for chunk in chunks:
             if piped:
                 if format == "wav" and chunk.delta and not begun:
-                    _write_stdout(wav.header(UNKNOWN_SIZE, chunk.sample_rate, 1))
+                    _write_stdout(wav.header(wav.UNKNOWN_SIZE, chunk.sample_rate))
                 begun = begun or bool(chunk.delta)
                 _write_stdout(chunk.delta)
             loudspeaker.write(chunk)

@@ -195,7 +195,7 @@ def usage(day: Day = None, as_json: options.AsJson = False) -> None:
             ("model", *names, "seconds"),
             [
                 (model, *(f"{each.get(name, 0):,}" for name in names),
-                 f"{each.get('audio_ms', 0) / 1000:,.1f}")
+                 f"{each.get('seconds', 0):,.1f}")
                 for model, each in sorted(sums.items())
             ],
         )  # fmt: skip

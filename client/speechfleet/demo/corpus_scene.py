@@ -1,0 +1,69 @@
+"""A corpus: the Declaration of Human Rights in six languages, a job an article."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from itertools import groupby
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from speechfleet.demo.corpus import Article, articles
+from speechfleet.demo.stage import MODEL, Stage
+from speechfleet.errors import SpeechFleetError
+from speechfleet.job import AsyncJob, Speech
+from speechfleet.jobs import State
+from speechfleet.tts import Msg
+
+
+async def speak_corpus(stage: Stage) -> None:
+    texts = articles()
+    languages = len({text.language for text in texts})
+    stage.title(f"A corpus: {len(texts)} texts in {languages} languages, on the batch lane")
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    jobs, spoken = await _submit(stage, texts)
+    speeches = await _await_all(stage, jobs)
+    took = loop.time() - began
+    seconds = sum(speech.duration for speech in speeches)
+    how = f"{took:.1f} s, {seconds / took:,.0f} times real time"
+    if spoken:
+        how = f"{took:.1f} s; {spoken} of them were there from an earlier run"
+    stage.claim(
+        f"all {len(texts)} are spoken: {seconds / 60:.0f} minutes of speech in {how}",
+        holds=len(speeches) == len(texts) and all(speech.bytes for speech in speeches),
+    )
+
+
+async def _submit(stage: Stage, texts: list[Article]) -> tuple[list[AsyncJob], int]:
+    """The jobs, and how many of them an earlier run has spoken."""
+    jobs: list[AsyncJob] = []
+    for voice, group in groupby(texts, lambda text: text.voice):
+        messages = [Msg(name=text.title, content=text.text, id=text.id) for text in group]
+        jobs += await stage.client.submit_many(messages, model=MODEL, voice=voice, lane="batch")
+    spoken = 0
+    for job in jobs:
+        state = (await job.record()).state
+        spoken += state is State.SUCCEEDED
+        if state is State.FAILED:
+            await job.retry()
+    return jobs, spoken
+
+
+async def _await_all(stage: Stage, jobs: list[AsyncJob]) -> list[Speech]:
+    """The speeches as they are finished; why others failed is shown once."""
+    speeches: list[Speech] = []
+    reasons: Counter[str] = Counter()
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=stage.console) as progress:
+        bar = progress.add_task("", total=len(jobs))
+        for result in asyncio.as_completed([job.result() for job in jobs]):
+            try:
+                speeches.append(await result)
+            except SpeechFleetError as error:
+                reasons[f"{error.code}: {error}"] += 1
+            seconds = sum(speech.duration for speech in speeches)
+            progress.update(bar, advance=1, description=f"{seconds:,.0f} s of speech")
+    for reason, count in reasons.items():
+        stage.say(f"{count} failed: {reason}")
+    return speeches
