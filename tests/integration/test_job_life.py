@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -29,7 +29,7 @@ from speechfleet.errors import Conflict, IllegalTransition
 from speechfleet.jobs import LOSSES_BEFORE_ALONE, LOSSES_BEFORE_FAILED, Request, Segment, State
 from speechfleet.keys import JobKeys
 from speechfleet.ledger import Connection, Fleet, Jobs, Lease, LeaseLost
-from speechfleet.message import Hint
+from speechfleet.message import BEHIND, Hint
 from speechfleet.settings import Settings
 
 T = TypeVar("T")
@@ -288,6 +288,23 @@ class JobLife(RuleBasedStateMachine):
         assert len(terminal) == int(self.model.state.terminal)
 
     @invariant()
+    def segments_stand_once_and_in_order(self) -> None:
+        segments = self.run(self.jobs.segments("default", "the job", self.model.epoch))
+        assert [segment.end for segment in segments] == self.model.segments
+
+    @invariant()
+    def a_job_stands_in_line_exactly_while_it_is_queued(self) -> None:
+        depths = self.run(self.fleet.depths())
+        lists = [f"{depth.queue}{suffix}" for depth in depths for suffix in ("", BEHIND)]
+        waiting = [
+            name
+            for queue in lists
+            for name in self.run(self.connection.redis.zrange(keys.pending(queue), 0, -1))
+        ]
+        queued = self.model.state is State.QUEUED
+        assert waiting == ([self.job.name.encode()] if queued else [])
+
+    @invariant()
     def nothing_is_left_behind(self) -> None:
         owners = self.run(self.connection.redis.keys(f"{keys.running('*')}"))
         assert len(owners) == (self.model.owner is not None)
@@ -301,6 +318,7 @@ def test_random_lives(redis_url: str) -> None:
             max_examples=60,
             stateful_step_count=30,
             deadline=None,
+            phases=[Phase.explicit, Phase.generate],  # shrinking takes longer than a test may
             suppress_health_check=list(HealthCheck),
         ),
     )
