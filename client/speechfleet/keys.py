@@ -40,6 +40,7 @@ PATTERNS = {
     "PENDING": f"{PREFIX}:pending:",
     "RUNNING": f"{PREFIX}:running:",
     "DELAYED": f"{PREFIX}:delayed",
+    "BEATS": f"{PREFIX}:beats",
     "SEQUENCE": f"{PREFIX}:sequence",
     "LISTS": f"{PREFIX}:lists",
     "USAGE": f"{PREFIX}:usage:",
@@ -52,7 +53,7 @@ PATTERNS = {
 """What the scripts call them. ``{namespace}`` and ``{job}`` (``<ns>:<id>``) are encoded."""
 
 DELAYED = PATTERNS["DELAYED"]
-BEATS = f"{PREFIX}:beats"
+BEATS = PATTERNS["BEATS"]
 LISTS = PATTERNS["LISTS"]
 BYTES = PATTERNS["BYTES"]
 EXPIRING = PATTERNS["EXPIRING"]

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from speechfleet import keys
-from speechfleet.errors import ObjectExists, StoreUnavailable
+from speechfleet.errors import ObjectExists, StoreDenied, StoreUnavailable
 from speechfleet.jobs import Request
 from speechfleet.ledger import Lease
 from speechfleet.store import Store, Upload
 from speechfleet_worker.audio import FORMATS, Encoder
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 IN_MEMORY = 1 << 20
@@ -36,9 +39,11 @@ class Patience:
         while True:
             try:
                 return await operation()
-            except StoreUnavailable:
+            except (StoreUnavailable, StoreDenied) as error:
+                # Denied, too: what was spoken is paid for, and somebody may mend it in time.
                 if loop.time() + wait > end:
                     raise
+                log.warning("the object store refuses, waiting: %s", error)
             await asyncio.sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT)
 
@@ -119,7 +124,7 @@ class Output:
             if rest:
                 await self._patient(lambda: upload.write(rest))
             for offset, patch in patches:
-                await upload.patch_head(offset, patch)
+                await self._patient(partial(upload.patch_head, offset, patch))
             await self._patient(lambda: _unless_there(upload.commit(metadata)))
         return Stored(self._key, self._media_type, self._size, duration_ms)
 

@@ -136,22 +136,27 @@ async def _repeat(work: Callable[[], Awaitable[object]], every: float) -> None:
             await work()
         except SpeechFleetError as error:
             log.warning("house-keeping waits: %s", error)
+        except Exception:
+            # One duty that breaks must not end the others: nobody else would do them here.
+            log.exception("house-keeping broke")
         await asyncio.sleep(max(0.0, every - (loop.time() - began)))
 
 
 class Heartbeat(threading.Thread):
     """Beats for the boot from a thread of its own: a busy loop is not a dead worker."""
 
-    def __init__(self, client: redis.Redis, boot: str) -> None:
+    def __init__(self, client: redis.Redis, boot: str, script: str) -> None:
+        """``script``: ``beat.lua`` as the server takes it."""
         super().__init__(name="heartbeat", daemon=True)
         self._client = client
+        self._script = script
         self._boot = boot
         self._stopped = threading.Event()
 
     def run(self) -> None:
         while not self._stopped.wait(BEAT_EVERY):
             try:
-                self._client.hincrby(keys.BEATS, self._boot, 1)
+                self._client.eval(self._script, 1, keys.BEATS, self._boot)
             except redis.RedisError as error:
                 log.debug("no heartbeat: %s", type(error).__name__)
 

@@ -71,7 +71,7 @@ def run(
         with contextlib.suppress(CancelledError):
             loop.run(worker.take(hint, queue))
 
-    heartbeat = Heartbeat(heartbeat_client(settings), boot)
+    heartbeat = _heartbeat(settings, worker)
     heartbeat.start()
     app = make_app(settings, boot, queues, take)
     # Celery warns of root because of pickle; this app takes nothing but JSON.
@@ -143,6 +143,11 @@ async def _start(
     return worker
 
 
+def _heartbeat(settings: Settings, worker: Worker) -> Heartbeat:
+    script = worker.process.connection.scripts.text("beat")
+    return Heartbeat(heartbeat_client(settings), worker.boot, script)
+
+
 _kept: set[asyncio.Task[None]] = set()
 """The loop itself holds tasks only weakly."""
 
@@ -151,7 +156,7 @@ def run_alone(settings: Settings, boot: str, name: str, sequence: str) -> int:
     """Run one job in this process and nothing else."""
     loop = LoopThread()
     worker = loop.run(_start(settings, boot, (), {}, Intake(settings, (), ())))
-    heartbeat = Heartbeat(heartbeat_client(settings), boot)
+    heartbeat = _heartbeat(settings, worker)
     heartbeat.start()
     loop.run(worker.take(Hint(name, sequence), alone=True))
     heartbeat.stop()

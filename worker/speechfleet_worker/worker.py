@@ -180,10 +180,10 @@ class Worker:
         for name in recorded - self._left.keys():
             await self.process.fleet.recover(name, self.boot, "its worker does not know it")
         for name in self._running.keys() - recorded:
-            await self._regain(name)
+            if (running := self._running.get(name)) is not None:
+                await self._regain(name, *running)
 
-    async def _regain(self, name: str) -> None:
-        execution, task = self._running[name]
+    async def _regain(self, name: str, execution: Execution, task: asyncio.Task[None]) -> None:
         claim = await execution.regain()
         if claim is None and not task.done():
             log.info("stopped: the job is no longer ours", extra={"job": name})

@@ -22,10 +22,11 @@ from speechfleet.settings import Settings
 Argument = str | bytes | memoryview | int | float
 _Command = tuple[Argument, ...]
 
-STAND_ALONE = ("publish", "rewind", "reclaim")
+STAND_ALONE = ("publish", "rewind", "reclaim", "beat")
 """Scripts that do without the prelude: the first two run for every chunk."""
-REFUSED_WHEN_FULL = ("submit", "publish", "retry")
-"""All others pass the memory limit: what was begun can always be ended."""
+REFUSED_WHEN_FULL = ("submit", "retry")
+"""All others pass the memory limit: what was begun can always be ended. Audio has a limit of
+its own, ``stream_bytes``."""
 BATCH = 128
 """Commands in one write."""
 WRITES = 2
@@ -122,6 +123,10 @@ class Scripts:
         """A plain command, sent together with whatever else is waiting."""
         with self._errors():
             return await self.pipe.call(*command)
+
+    def text(self, name: str) -> str:
+        """The script as this server takes it."""
+        return self._source(name)[0]
 
     def _source(self, name: str) -> tuple[str, str]:
         if name not in self._sources:

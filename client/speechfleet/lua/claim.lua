@@ -28,6 +28,8 @@ if not (state == 'RUNNING' and r[3] == ARGV[3]) then
   redis.call('HSETNX', RECORD, 'started', at)
   redis.call('HINCRBY', RECORD, 'claims', 1)
   redis.call('SADD', RUNNING .. ARGV[4], NAME)
+  -- Whoever owns a job is watched, also one that was buried while it slept and woke to this.
+  redis.call('HSETNX', BEATS, ARGV[4], 0)
   tell(at, 'claim', ARGV[3])
 end
 return {'granted', redis.call('HGETALL', RECORD), redis.call('LRANGE', SEGMENTS .. r[4], 0, -1)}

@@ -15,6 +15,9 @@ redis.call('HSET', RECORD, 'state', 'QUEUED', 'epoch', 1, 'created', at, 'update
 redis.call('ZADD', INDEX .. 'QUEUED', at, NAME)
 if ARGV[4] == '1' then
   enqueue(ARGV[3], false)
+else
+  -- Who asked for this claims it next; should it die before that, the message comes later.
+  redis.call('ZADD', DELAYED, at + UNCLAIMED, NAME)
 end
 tell(at, 'submit', '')
 return {'new', 'QUEUED', '1'}
