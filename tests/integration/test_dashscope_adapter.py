@@ -293,6 +293,15 @@ async def test_an_error_in_a_200_keeps_its_code() -> None:
             await audio_of(model_of(server))
 
 
+@pytest.mark.parametrize("kind", ["malformed_frame", "early_end", "empty_body", "error_frame"])
+async def test_not_streamed_an_answer_without_speech_is_an_error_too(kind: str) -> None:
+    async with DashScopeServer() as server:
+        server.script(Fault(kind))
+        with pytest.raises((IncompleteAudio, ProviderUnavailable)) as raised:
+            await audio_of(model_of(server, stream=False))
+        assert raised.value.retryable
+
+
 async def test_the_servers_wish_to_wait_is_kept() -> None:
     async with DashScopeServer() as server:
         server.script(Fault("status", 429, "Throttling", retry_after="2.5"))

@@ -93,9 +93,11 @@ async def test_finish_commits_what_was_appended_and_is_idempotent() -> None:
 
 async def test_nothing_appended_is_nothing_to_commit() -> None:
     async with DashScopeRealtimeServer() as server, await opened(server) as connection:
+        assert not connection.uncommitted
         with pytest.raises(RuntimeError, match="nothing was appended"):
             await connection.commit()
         await connection.append("Wrong.")
+        assert connection.uncommitted
         await connection.clear()
         with pytest.raises(RuntimeError, match="nothing was appended"):
             await connection.commit()

@@ -214,9 +214,17 @@ async def test_in_commit_mode_the_caller_decides_when_to_speak() -> None:
                 model, msg("One. "), lambda r: len(r.audio_from(0)) == len(speech("One. "))
             )
             await model.push(msg("One. Two. "), commit=True)
+            await model.push(msg("One. Two. "), commit=True)
             assert await audio_of(model, msg("One. Two. Three.")) == speech("One. Two. Three.")
         assert server.calls[0].request["responses"] == ["One. ", "Two. ", "Three."]
         assert server.calls[0].request["session"]["mode"] == "commit"
+
+
+async def test_where_the_server_decides_a_commit_is_no_more_than_a_push() -> None:
+    async with DashScopeRealtimeServer() as server, model_of(server) as model:
+        for text in ("One. ", "One. Two. ", "One. Two. "):
+            await model.push(msg(text), commit=True)
+        assert await audio_of(model, msg("One. Two. Three.")) == speech("One. Two. Three.")
 
 
 async def test_after_synthesize_a_message_takes_no_more_text() -> None:

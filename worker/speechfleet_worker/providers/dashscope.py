@@ -95,7 +95,8 @@ class DashScopeTTSModel(ProviderModel):
 
     ``stream=True`` is answered with audio as it is made; ``stream=False`` with a URL alone,
     which is fetched at once (it expires), from ``result_hosts`` only and at most
-    ``result_bytes`` of it. ``generate_kwargs`` go into the SDK's call as they are. Key and
+    ``result_bytes`` of it. ``generate_kwargs`` go into the SDK's call as they are, before
+    ``options``, which in turn decide over ``language_type``. Key and
     base URL belong to the object: accounts do not mix within a process.
     """
 

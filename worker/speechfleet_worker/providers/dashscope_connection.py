@@ -122,6 +122,11 @@ class RealtimeConnection:
         """DashScope's id of the session, "" before the first event."""
         return self._socket.session_id
 
+    @property
+    def uncommitted(self) -> bool:
+        """Whether text was appended since the last commit."""
+        return self._uncommitted
+
     # --- text in
 
     async def append(self, text: str) -> None:
@@ -138,11 +143,11 @@ class RealtimeConnection:
         """
         if not self._uncommitted:
             raise RuntimeError("nothing was appended since the last commit")
+        index, self._commits = self._commits, self._commits + 1
         self._uncommitted = False
-        self._commits += 1
         self._watchdog.owe()
         await self._send("input_text_buffer.commit")
-        return self._commits - 1
+        return index
 
     async def clear(self) -> None:
         """Forget what was appended and not committed."""
@@ -189,7 +194,8 @@ class RealtimeConnection:
     def _understood(self, event: Mapping[str, Any]) -> RealtimeEvent | None:
         match event.get("type"):
             case "session.updated":
-                self._rate = int(event["session"].get("sample_rate") or SAMPLE_RATE)
+                session = event.get("session") or {}
+                self._rate = int(session.get("sample_rate") or SAMPLE_RATE)
             case "response.created":
                 self._watchdog.begin()
             case "response.audio.delta":
@@ -222,7 +228,7 @@ class RealtimeConnection:
 
     def _all_done(self) -> Finished:
         self._finished = True
-        if self._responses < self._commits:
+        if self.mode == "commit" and self._responses < self._commits:
             raise IncompleteAudio(
                 f"{self._commits - self._responses} of {self._commits} commits were not spoken",
                 request_id=self.session_id,

@@ -146,7 +146,7 @@ class DashScopeRealtimeTTSModel(ProviderModel):
             await session.close()
 
     async def push(self, msg: Msg, *, commit: bool = False, **kwargs: Any) -> TTSResponse:
-        """See `TTSModelBase.push`. ``commit``: have all text so far spoken now."""
+        """See `TTSModelBase.push`. ``commit``, in commit mode: have all text so far spoken."""
         session = await self._session_for(msg.id)
         text = msg.text()
         if not text:
@@ -239,9 +239,12 @@ class _Session:
             await self._send()
 
     async def flush(self) -> None:
-        """Have everything spoken that was pushed, held back or not."""
-        if self._text.strip():
-            await self._send()
+        """Have everything spoken that was pushed, held back or not. Nothing where DashScope
+        decides: it may have begun with that text, and an empty commit is an error there."""
+        if self._connection.mode == "server_commit" or not self._text.strip():
+            return
+        await self._send()
+        if self._connection.uncommitted:
             await self._connection.commit()
 
     async def finish(self, text: str) -> bool:

@@ -141,10 +141,14 @@ class Exchange:
         return self._responses[-1].status if self._responses else 0
 
     async def body(self) -> dict[str, Any]:
-        """The last answer's JSON object; {} where it is none, or a stream."""
+        """The last answer's JSON object; {} where it is none, or a stream, or broken off."""
         if not self._responses or "json" not in self._responses[-1].content_type:
             return {}
-        body = await self._responses[-1].json()
+        unreadable: tuple[type[Exception], ...] = (ValueError, *transport_errors())
+        try:
+            body = await self._responses[-1].json()
+        except unreadable:
+            return {}
         return body if isinstance(body, dict) else {}
 
     async def _send(
