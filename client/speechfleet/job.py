@@ -210,5 +210,10 @@ class AsyncJob:
         """Redis may lose its last second; who submitted the job can bring it back."""
         if self._request is None:
             return False
-        await self._client.ledger.submit(self._client.namespace, self.id, self._request)
+        try:
+            await self._client.ledger.submit(
+                self._client.namespace, self.id, self._request, "again"
+            )
+        except JobNotFound:
+            return False
         return True

@@ -7,6 +7,7 @@
     speechfleet.1:pending:<queue>             zset: queued jobs by sequence number
     speechfleet.1:running:<boot>              set: jobs that a worker process owns
     speechfleet.1:delayed                     zset: jobs by the time of their next attempt
+    speechfleet.1:deleted:<ns>:<id>           string: the job is gone because somebody said so
     speechfleet.1:sequence                    counter of messages
     speechfleet.1:lists                       set: every list that messages were put into
     speechfleet.1:beats                       hash: boot -> number of heartbeats
@@ -49,6 +50,7 @@ PATTERNS = {
     "EXPIRING": f"{PREFIX}:expiring",
     "ENDED": f"{PREFIX}:ended:{{job}}",
     "CANCELLED": f"{PREFIX}:cancelled",
+    "DELETED": f"{PREFIX}:deleted:{{job}}",
 }
 """What the scripts call them. ``{namespace}`` and ``{job}`` (``<ns>:<id>``) are encoded."""
 

@@ -15,7 +15,7 @@ import logging
 import time
 from collections.abc import Iterator
 
-from speechfleet.errors import ProviderError, SpeechFleetError
+from speechfleet.errors import JobNotFound, ProviderError, SpeechFleetError
 from speechfleet.jobs import Record, Request
 from speechfleet.jobs import Segment as StoredSegment
 from speechfleet.ledger import Claim, Lease, LeaseLost
@@ -105,7 +105,10 @@ class Execution:
         claim = await self.lease.claim()
         if claim.outcome == "gone" and self._request is not None:
             job = self.lease.job
-            await self.process.jobs.submit(job.namespace, job.id, self._request, message=False)
+            try:
+                await self.process.jobs.submit(job.namespace, job.id, self._request, "claimed")
+            except JobNotFound:
+                return None
             claim = await self.lease.claim()
         return claim if claim.outcome == "granted" else None
 

@@ -41,11 +41,16 @@ class Jobs:
         self._scripts = connection.scripts
 
     async def submit(
-        self, namespace: str, id: str, request: Request, *, message: bool = True
+        self,
+        namespace: str,
+        id: str,
+        request: Request,
+        how: Literal["new", "again", "claimed"] = "new",
     ) -> Submitted:
         """Write record and message at once, or find the same job. Raises Conflict.
 
-        ``message=False`` is for a worker that writes a record again which Redis lost.
+        ``again`` and ``claimed`` write a record which Redis lost, for a client that follows
+        the job and for the worker that runs it; JobNotFound where it was deleted.
         """
         job = JobKeys(namespace, id)
         outcome, state, epoch = await self._scripts.run(
@@ -54,7 +59,7 @@ class Jobs:
             job.name,
             request.digest,
             keys.queue(request.lane, request.provider),
-            "1" if message else "0",
+            how,
             *_fields(request),
         )
         if outcome == b"conflict":
@@ -62,6 +67,8 @@ class Jobs:
                 f"the id {id!r} stands for another request already (state {state.decode()}): "
                 "take another id, or delete that job"
             )
+        if outcome == b"deleted":
+            raise JobNotFound(f"job {id!r} was deleted")
         return Submitted(outcome == b"new", State(state.decode()), int(epoch))
 
     async def find(self, namespace: str, id: str) -> Record | None:

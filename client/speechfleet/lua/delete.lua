@@ -21,4 +21,5 @@ for epoch = 1, tonumber(r[2]) do
 end
 redis.call('ZREM', INDEX .. r[1], NAME)
 redis.call('DEL', RECORD)
+redis.call('SET', DELETED, 1, 'EX', DELETED_TTL)
 return orphans

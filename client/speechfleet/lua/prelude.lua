@@ -6,7 +6,7 @@
 --        PENDING   prefix, + list: zset     RUNNING   prefix, + boot: set
 --        USAGE     prefix, + day:account    USES      prefix, + hash: set
 --        DELAYED   zset                     EXPIRING  zset
---        BEATS     hash
+--        BEATS     hash                     DELETED   string
 --        LISTS     set                      SEQUENCE, BYTES  counters
 --        ENDED, CANCELLED  channels
 -- ARGV   1 name of the job, "<namespace>/<id>"; the rest stands in each script's own header
@@ -19,6 +19,7 @@ local MESSAGE = [==[@MESSAGE@]==]
 local BEHIND = '@BEHIND@' -- kombu's suffix of the list that is popped after the head's
 local STREAM_TTL, RECORD_TTL = @STREAM_TTL@, @RECORD_TTL@
 local STORY_BYTES = 8000
+local DELETED_TTL = 3600 -- s during which whoever still runs or follows a job may ask for it
 local UNCLAIMED = 3000 -- ms that a record without a message may wait for its claim
 
 local function now()

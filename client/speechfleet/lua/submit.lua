@@ -1,7 +1,10 @@
 -- A new job and its message, or the job that is there already.
 --
--- ARGV   2 digest   3 queue   4 "1": send a message   5... fields of the record, in pairs
--- Reply  {"new" | "held" | "conflict", state, epoch}
+-- ARGV   2 digest   3 queue   4 how   5... fields of the record, in pairs
+--        how: "new"; "again": by one who follows it and finds it lost; "claimed": by the worker
+--        that runs it and claims it next, so without a message. The latter two bring nothing
+--        back that was deleted.
+-- Reply  {"new" | "held" | "conflict" | "deleted", state, epoch}
 local held = get('digest', 'state', 'epoch')
 if held[2] then
   if held[1] ~= ARGV[2] then
@@ -9,11 +12,16 @@ if held[2] then
   end
   return {'held', held[2], held[3]}
 end
+if ARGV[4] == 'new' then
+  redis.call('DEL', DELETED)
+elseif redis.call('EXISTS', DELETED) == 1 then
+  return {'deleted', '', '0'}
+end
 local at = now()
 redis.call('HSET', RECORD, 'state', 'QUEUED', 'epoch', 1, 'created', at, 'updated', at,
   'digest', ARGV[2], 'queue', ARGV[3], 'seq', 0, unpack(ARGV, 5))
 redis.call('ZADD', INDEX .. 'QUEUED', at, NAME)
-if ARGV[4] == '1' then
+if ARGV[4] ~= 'claimed' then
   enqueue(ARGV[3], false)
 else
   -- Who asked for this claims it next; should it die before that, the message comes later.
