@@ -22,7 +22,7 @@ from speechfleet.errors import (
 from speechfleet.tts import Msg, TTSResponse
 from speechfleet_worker.providers import OpenAITTSModel
 from speechfleet_worker.providers.openai import OpenAIOptions
-from speechfleet_worker.providers.sse import decoded, events
+from speechfleet_worker.providers.sse import decoded, event_in
 from speechfleet_worker.testing.http_server import Reply, Request
 from speechfleet_worker.testing.openai_server import OpenAIServer
 from speechfleet_worker.testing.wire import Fault, speech
@@ -232,19 +232,11 @@ async def test_an_error_among_the_events() -> None:
             await speak(model(server, options={"stream_format": "sse"}))
 
 
-async def test_events_of_every_dialect_are_read() -> None:
-    async def lines() -> AsyncIterator[str]:
-        for line in (
-            "event: x",
-            'data:{"a":1}',
-            "",
-            ': comment {"a":2}',
-            "data: [DONE]",
-            "data: 3",
-        ):
-            yield line
-
-    assert [event async for event in events(lines())] == [{"a": 1}]
+def test_events_of_every_dialect_are_read() -> None:
+    lines = ("event: x", 'data:{"a":1}', "", ': comment {"a":2}', "data: [DONE]", "data: 3")
+    assert [event_in(line) for line in lines] == [{}, {"a": 1}, {}, {}, {}, {}]
+    with pytest.raises(IncompleteAudio):
+        event_in('data: {"a":')
     with pytest.raises(IncompleteAudio):
         decoded("not base64!")
 

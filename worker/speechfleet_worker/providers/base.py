@@ -13,6 +13,7 @@ from abc import abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -44,6 +45,20 @@ class Capabilities:
     streaming_output: bool = True
     segment_gap: float = 0.0
     """Seconds of silence that belong between two segments, where the provider leaves none."""
+
+
+def media_type_for(sample_rate: int, channels: int = 1) -> str:
+    """``audio/pcm;rate=24000``, with the channels where they are not one."""
+    return f"audio/pcm;rate={sample_rate}" + (f";channels={channels}" if channels != 1 else "")
+
+
+def media_type_of(media_type: str, sample_rate: int = 24_000) -> tuple[int, int]:
+    """(rate, channels) as a media type tells them: ``audio/L16; rate=16000; channels=1``.
+
+    Where it tells no rate, it is ``sample_rate``; where it tells no channels, one.
+    """
+    parameters = dict(re.findall(r";\s*(rate|channels)=\"?(\d+)", media_type))
+    return int(parameters.get("rate", sample_rate)), int(parameters.get("channels", 1))
 
 
 @dataclass(frozen=True)
@@ -152,17 +167,17 @@ class Utterance:
     odd: bytes = b""
     sample_rate: int = 0
     channels: int = 1
+    media_type: str = media_type_for(24_000)
     usage: TTSUsage | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def take(self, audio: Audio) -> bool:
         """Append whole frames, carry the rest; whether anything was appended."""
-        if self.sample_rate and (audio.sample_rate, audio.channels) != (
-            self.sample_rate,
-            self.channels,
-        ):
-            raise IncompleteAudio("the provider changed its sample rate within one call")
-        self.sample_rate, self.channels = audio.sample_rate, audio.channels
+        if audio.sample_rate != self.sample_rate or audio.channels != self.channels:
+            if self.sample_rate:
+                raise IncompleteAudio("the provider changed its sample rate within one call")
+            self.sample_rate, self.channels = audio.sample_rate, audio.channels
+            self.media_type = media_type_for(audio.sample_rate, audio.channels)
         data = self.odd + audio.data if self.odd else audio.data
         whole = len(data) - len(data) % (BYTES_PER_SAMPLE * self.channels)
         self.odd = data[whole:]
@@ -184,8 +199,7 @@ class Utterance:
             raise IncompleteAudio("the provider answered without any audio")
 
     def response(self, *, is_last: bool) -> TTSResponse:
-        media_type = media_type_for(self.sample_rate or 24_000, self.channels)
-        response = TTSResponse.of(self.buffer, media_type, is_last=is_last, usage=self.usage)
+        response = TTSResponse.of(self.buffer, self.media_type, is_last=is_last, usage=self.usage)
         response.metadata = dict(self.metadata) or None
         return response
 
@@ -198,38 +212,80 @@ def capabilities_of(model: TTSModelBase) -> Capabilities:
     return declared if isinstance(declared, Capabilities) else Capabilities()
 
 
-def media_type_for(sample_rate: int, channels: int = 1) -> str:
-    """``audio/pcm;rate=24000``, with the channels where they are not one."""
-    return f"audio/pcm;rate={sample_rate}" + (f";channels={channels}" if channels != 1 else "")
-
-
-def media_type_of(media_type: str, sample_rate: int = 24_000) -> tuple[int, int]:
-    """(rate, channels) as a media type tells them: ``audio/L16; rate=16000; channels=1``.
-
-    Where it tells no rate, it is ``sample_rate``; where it tells no channels, one.
-    """
-    parameters = dict(re.findall(r";\s*(rate|channels)=\"?(\d+)", media_type))
-    return int(parameters.get("rate", sample_rate)), int(parameters.get("channels", 1))
-
-
 async def timed(
     parts: AsyncGenerator[Audio | Report, None], timeouts: Timeouts
 ) -> AsyncGenerator[Audio | Report, None]:
     """The same parts, or ProviderTimeout naming which of the time-outs passed."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + timeouts.call
-    limit, what = timeouts.first_audio, "first audio"
+    watch = _Watch(timeouts)
     async with aclosing(parts):
-        while True:
-            left = end - loop.time()
-            try:
-                async with asyncio.timeout(min(limit, left)):
+        try:
+            while True:
+                with watch:
                     part = await anext(parts)
-            except StopAsyncIteration:
-                return
-            except TimeoutError:
-                name, seconds = (what, limit) if limit < left else ("whole call", timeouts.call)
-                raise ProviderTimeout(f"{name}: nothing came within {seconds:g} s") from None
-            if isinstance(part, Audio):
-                limit, what = timeouts.silence, "silence between chunks"
-            yield part
+                if isinstance(part, Audio):
+                    watch.limit, watch.what = timeouts.silence, "silence between chunks"
+                yield part
+        except StopAsyncIteration:
+            return
+        finally:
+            watch.close()
+
+
+class _Watch:
+    """Each ``with`` is one wait, cancelled when its time is over.
+
+    `asyncio.timeout` would do, were it not that a timer for each chunk costs as much as the
+    chunk itself. Here one timer serves a whole call: it looks at the deadline when it rings,
+    and as a rule finds it moved on.
+    """
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self.limit, self.what = timeouts.first_audio, "first audio"
+        self._call = timeouts.call
+        self._loop = asyncio.get_running_loop()
+        self._end = self._loop.time() + timeouts.call
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._cancelling = 0
+        self._expired = False
+
+    def __enter__(self) -> None:
+        self._task = asyncio.current_task()
+        self._cancelling = self._task.cancelling() if self._task else 0
+        self._deadline = min(self._loop.time() + self.limit, self._end)
+        if self._timer is None or self._timer.when() > self._deadline:
+            self._ring_at_deadline()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        task, self._task = self._task, None
+        if not self._expired or task is None:
+            return
+        # As in `asyncio.timeout`: somebody else's cancellation goes before ours.
+        if task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            whole = self._deadline == self._end
+            name, seconds = ("whole call", self._call) if whole else (self.what, self.limit)
+            raise ProviderTimeout(f"{name}: nothing came within {seconds:g} s") from None
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _ring_at_deadline(self) -> None:
+        self.close()
+        self._timer = self._loop.call_at(self._deadline, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._task is None:  # nobody waits now; the next wait sets the timer again
+            return
+        if self._loop.time() < self._deadline:
+            self._ring_at_deadline()
+        else:
+            self._expired = True
+            self._task.cancel()

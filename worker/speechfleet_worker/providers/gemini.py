@@ -165,6 +165,14 @@ class GeminiTTSModel(ProviderModel):
         self._key = api_key or environ.get("GOOGLE_API_KEY") or environ.get("GEMINI_API_KEY", "")
         self._base_url = base_url or environ.get("GOOGLE_GEMINI_BASE_URL") or None
         self._client_kwargs = dict(client_kwargs or {})
+        self._account = account(
+            {
+                "api_key": self._key,
+                "base_url": self._base_url,
+                **self._client_kwargs,
+                "connect": self.timeouts.connect,
+            }
+        )
         self._generate_kwargs = dict(generate_kwargs or {})
         self._sample_rate = sample_rate or self.capabilities.sample_rate
 
@@ -221,9 +229,7 @@ class GeminiTTSModel(ProviderModel):
     async def _client(self) -> _SdkClient:
         if not self._key:
             raise AuthenticationFailed("no key: set GOOGLE_API_KEY or GEMINI_API_KEY")
-        own = {"api_key": self._key, "base_url": self._base_url, **self._client_kwargs}
-        name = account({**own, "connect": self.timeouts.connect})
-        return await self._clients.get(name, self._make_client)
+        return await self._clients.get(self._account, self._make_client)
 
     def _make_client(self) -> _SdkClient:
         try:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -35,7 +35,7 @@ from speechfleet_worker.providers.base import (
 from speechfleet_worker.providers.clients import LoopClients, account
 from speechfleet_worker.providers.failures import failure, kind_of, readable, retry_after
 from speechfleet_worker.providers.pcm import PcmReader
-from speechfleet_worker.providers.sse import decoded, events
+from speechfleet_worker.providers.sse import decoded, event_in
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncAPIResponse, AsyncOpenAI
@@ -87,7 +87,7 @@ class OpenAITTSModel(ProviderModel):
     Options: ClassVar[type[ProviderOptions]] = OpenAIOptions
     _clients: ClassVar[LoopClients[AsyncOpenAI]] = LoopClients(lambda client: client.close())
 
-    def __init__(  # noqa: PLR0917 -- AgentScope's order, so that its programs run unchanged
+    def __init__(
         self,
         api_key: str | None = None,
         model_name: str = "gpt-4o-mini-tts",
@@ -105,7 +105,13 @@ class OpenAITTSModel(ProviderModel):
         super().__init__(model_name, stream, voice, timeouts, options)
         self._key = api_key or os.environ.get("OPENAI_API_KEY", "")
         self._base_url = base_url or os.environ.get("OPENAI_BASE_URL") or None
-        self._client_kwargs = dict(client_kwargs or {})
+        self._client_arguments = {
+            "api_key": self._key,
+            "base_url": self._base_url,
+            **(client_kwargs or {}),
+            "max_retries": 0,  # retries have one owner, and that is the queue
+        }
+        self._account = account(self._client_arguments)
         self._fields = self._fields_of(options) | dict(generate_kwargs or {})
         self._sample_rate = options.sample_rate or sample_rate or self.capabilities.sample_rate
 
@@ -124,9 +130,20 @@ class OpenAITTSModel(ProviderModel):
             ) as response:
                 usage = TTSUsage(characters=len(text))
                 yield Report(usage=usage, request_id=response.request_id or "")
-                async with aclosing(self._read(response, usage)) as parts:
-                    async for part in parts:
+                media_type = response.headers.get("content-type", "").lower()
+                if media_type.startswith(("application/json", "text/html", "text/plain")):
+                    raise _not_audio(media_type, await response.read(), self._key)
+                # By what the answer says that it is, whatever was asked for.
+                body: _Events | _Bytes
+                if media_type.startswith("text/event-stream"):
+                    body = _Events(response, self._sample_rate, usage, self._key)
+                else:
+                    body = _Bytes(response, media_type, self._sample_rate)
+                async for item in body.items:
+                    if part := body.feed(item):
                         yield part
+                if part := body.finish():
+                    yield part
 
     async def list_voices(self) -> list[str]:
         """Those of ``GET /audio/voices``, which compatible servers have; else the known ones."""
@@ -165,55 +182,62 @@ class OpenAITTSModel(ProviderModel):
             raise MissingExtra("OpenAITTSModel", "openai") from None
         if not self._key:
             raise AuthenticationFailed("no key: set OPENAI_API_KEY, or pass api_key")
-        arguments = {"api_key": self._key, "base_url": self._base_url, **self._client_kwargs}
-        # Retries have one owner, and that is the queue.
-        arguments["max_retries"] = 0
-        return await self._clients.get(account(arguments), lambda: AsyncOpenAI(**arguments))
+        return await self._clients.get(
+            self._account, lambda: AsyncOpenAI(**self._client_arguments)
+        )
 
-    async def _read(
-        self, response: AsyncAPIResponse[bytes], usage: TTSUsage
-    ) -> AsyncGenerator[Audio | Report, None]:
-        """The parts of the answer, by what it says that it is, whatever was asked for."""
-        media_type = response.headers.get("content-type", "").lower()
-        if media_type.startswith(("application/json", "text/html", "text/plain")):
-            raise _not_audio(media_type, await response.read(), self._key)
-        if media_type.startswith("text/event-stream"):
-            async with aclosing(self._read_events(response, usage)) as parts:
-                async for part in parts:
-                    yield part
-            return
-        reader = PcmReader(media_type, self._sample_rate)
-        async for data in response.iter_bytes():
-            if audio := reader.feed(data):
-                yield audio
-        if audio := reader.finish():
-            yield audio
 
-    async def _read_events(
-        self, response: AsyncAPIResponse[bytes], usage: TTSUsage
-    ) -> AsyncGenerator[Audio | Report, None]:
-        reader = PcmReader("", self._sample_rate)
-        done = False
-        async for event in events(response.iter_lines()):
-            match event.get("type"):
-                case "speech.audio.delta":
-                    data = decoded(event.get("audio"))
-                    if data.startswith(b"RIFF"):  # some servers wrap each delta in a WAV
-                        reader = PcmReader("", self._sample_rate)
-                    if audio := reader.feed(data):
-                        yield audio
-                case "speech.audio.done":
-                    done = True
-                    tokens = event.get("usage") or {}
-                    usage.input_tokens = int(tokens.get("input_tokens") or 0)
-                    usage.output_tokens = int(tokens.get("output_tokens") or 0)
-                    yield Report(usage=usage)
-                case _ if "error" in event:
-                    raise _said(event, self._key)
-        if not done:
+class _Bytes:
+    """A body of raw PCM, or of a WAV."""
+
+    def __init__(
+        self, response: AsyncAPIResponse[bytes], media_type: str, sample_rate: int
+    ) -> None:
+        # Without a size: asking for one holds the first audio back until it is reached.
+        self.items: AsyncIterator[Any] = response.iter_bytes()
+        reader = PcmReader(media_type, sample_rate)
+        self.feed, self.finish = reader.feed, reader.finish
+
+
+class _Events:
+    """A body of server-sent events, which has to say that it is done."""
+
+    def __init__(
+        self,
+        response: AsyncAPIResponse[bytes],
+        sample_rate: int,
+        usage: TTSUsage,
+        key: str,
+    ) -> None:
+        self.items: AsyncIterator[Any] = response.iter_lines()
+        self._sample_rate = sample_rate
+        self._reader = PcmReader("", sample_rate)
+        self._usage = usage
+        self._key = key
+        self._done = False
+
+    def feed(self, line: str) -> Audio | Report | None:
+        event = event_in(line)
+        match event.get("type"):
+            case "speech.audio.delta":
+                data = decoded(event.get("audio"))
+                if data.startswith(b"RIFF"):  # some servers wrap each delta in a WAV
+                    self._reader = PcmReader("", self._sample_rate)
+                return self._reader.feed(data)
+            case "speech.audio.done":
+                self._done = True
+                tokens = event.get("usage") or {}
+                self._usage.input_tokens = int(tokens.get("input_tokens") or 0)
+                self._usage.output_tokens = int(tokens.get("output_tokens") or 0)
+                return Report(usage=self._usage)
+            case _ if "error" in event:
+                raise _said(event, self._key)
+        return None
+
+    def finish(self) -> Audio | None:
+        if not self._done:
             raise IncompleteAudio('the events ended without "speech.audio.done"')
-        if audio := reader.finish():
-            yield audio
+        return self._reader.finish()
 
 
 # --- errors ---------------------------------------------------------------------------------

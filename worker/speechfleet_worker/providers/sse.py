@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
-from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from speechfleet.errors import IncompleteAudio
 
 
-async def events(lines: AsyncIterator[str]) -> AsyncGenerator[dict[str, Any], None]:
-    """The JSON objects of a stream of lines, tolerant of ``event:`` lines and ``[DONE]``.
+def event_in(line: str) -> dict[str, Any]:
+    """The JSON object of one line, {} for all that is none: ``event:`` lines, ``[DONE]``.
 
     Raises IncompleteAudio for data that does not parse: such a stream was cut or garbled.
     """
-    async for line in lines:
-        name, _, value = line.partition(":")
-        value = value.strip()
-        if name != "data" or value in ("", "[DONE]"):
-            continue
-        try:
-            event = json.loads(value)
-        except ValueError:
-            raise IncompleteAudio("an event that does not parse") from None
-        if isinstance(event, dict):
-            yield event
+    name, _, value = line.partition(":")
+    value = value.strip()
+    if name != "data" or value in ("", "[DONE]"):
+        return {}
+    try:
+        event = json.loads(value)
+    except ValueError:
+        raise IncompleteAudio("an event that does not parse") from None
+    return event if isinstance(event, dict) else {}
 
 
 def decoded(encoded: object) -> bytes:
