@@ -1,0 +1,198 @@
+"""Whole fleets of real processes, and the sight of what their provider was asked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from speechfleet import AsyncClient, Chunk, Msg, Settings
+from speechfleet.job import AsyncJob
+from speechfleet.jobs import Record
+from speechfleet.local import EmbeddedFleet
+from tests.acceptance.slow_model import CHUNK, LEDGER, audio
+
+T = TypeVar("T")
+ROOT = Path(__file__).parents[2]
+PROVIDERS = "slow=tests.acceptance.slow_model:SlowModel,calm=tests.acceptance.slow_model:SlowModel"
+MODEL = "slow/paced"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One line of the ledger. ``event``: start, then end or closed, or nothing at all."""
+
+    event: str
+    text: str
+    pid: int
+
+
+class Ledger:
+    """What the models of all workers told, in order; `wait` returns once it is true."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self.path = path
+        # Read and write: the pipe does not end while no worker has it open.
+        self._pipe = os.open(path, os.O_RDWR)
+        self._lines: list[Call] = []
+        self._told = threading.Condition(threading.RLock())
+        threading.Thread(target=self._read, name="ledger", daemon=True).start()
+
+    def _read(self) -> None:
+        rest = b""
+        while data := os.read(self._pipe, 65_536):
+            *lines, rest = (rest + data).split(b"\n")
+            with self._told:
+                self._lines += [Call(**json.loads(line)) for line in lines if line]
+                self._told.notify_all()
+            if b"" in lines:
+                return
+
+    def close(self) -> None:
+        os.write(self._pipe, b"\n\n")
+
+    @property
+    def lines(self) -> list[Call]:
+        with self._told:
+            return list(self._lines)
+
+    def calls(self, event: str = "start", among: Iterable[str] | None = None) -> Counter[str]:
+        """How often each text (of these texts) was asked for."""
+        wanted = None if among is None else set(among)
+        with self._told:
+            return Counter(
+                call.text
+                for call in self._lines
+                if call.event == event and (wanted is None or call.text in wanted)
+            )
+
+    async def wait(
+        self, true: Callable[[], T], within: float = 20.0, why: object = "the ledger"
+    ) -> T:
+        """Until it is true of the ledger (looked at with each line)."""
+
+        def look() -> T:
+            end = time.monotonic() + within
+            with self._told:
+                while not (answer := true()):
+                    if not self._told.wait(end - time.monotonic()):
+                        break
+            assert answer, f"not within {within:g} s: {why}"
+            return answer
+
+        return await asyncio.to_thread(look)
+
+
+@dataclass
+class Heard:
+    """What one listener was given, checked as it came."""
+
+    chunks: list[Chunk] = field(default_factory=list)
+    linear: bytes = b""
+    rewinds: int = 0
+
+    async def listen(self, job: AsyncJob, **how: Any) -> Heard:
+        """To the end; every chunk must continue what came before."""
+        async for chunk in job.stream(**how):
+            assert not (self.chunks and self.chunks[-1].is_last), "nothing follows the last"
+            if chunk.rewound:
+                self.rewinds += 1
+                self.linear = self.linear[: chunk.offset]
+            assert chunk.offset == len(self.linear), "one unbroken stream"
+            self.linear += chunk.delta
+            assert chunk.total == len(self.linear)
+            self.chunks.append(chunk)
+        assert self.chunks
+        assert self.chunks[-1].is_last
+        return self
+
+    @property
+    def audio(self) -> bytes:
+        """All of it, as the last chunk has it, which is also what the deltas add up to."""
+        whole = bytes(self.chunks[-1].audio)
+        assert whole == self.linear
+        return whole
+
+
+def sentences(name: str, count: int) -> list[str]:
+    """So many sentences that no other test speaks."""
+    return [f"Sentence number {n} of {name}." for n in range(count)]
+
+
+def spoken(texts: Sequence[str], chunks: int = 5) -> bytes:
+    """What an undisturbed run gives for these segments."""
+    return b"".join(audio(text, CHUNK * chunks) for text in texts)
+
+
+def handed_on(record: Record) -> bool:
+    """Whether a worker gave the job back of its own will."""
+    return any(event == "requeue" for _, event, _ in record.story)
+
+
+@dataclass
+class Stage:
+    """A fleet, its ledger, and clients that know its provider."""
+
+    fleet: EmbeddedFleet
+    ledger: Ledger
+
+    def client(self, namespace: str = "default", **settings: Any) -> AsyncClient:
+        return AsyncClient(
+            Settings.load(
+                redis_url=self.fleet.redis_url,
+                store=self.fleet.store_url,
+                namespace=namespace,
+                providers=PROVIDERS,
+                **settings,
+            )
+        )
+
+    async def off_loop(self, work: Callable[..., T], *arguments: Any) -> T:
+        """What blocks (starting and ending processes) runs beside the loop."""
+        return await asyncio.to_thread(work, *arguments)
+
+
+@contextmanager
+def staged(folder: Path, environ: dict[str, str] | None = None, **fleet: Any) -> Iterator[Stage]:
+    """A fleet whose workers speak with the slow model; settings by environment."""
+    ledger = Ledger(folder / "ledger")
+    added = {
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        "SPEECHFLEET_PROVIDERS": PROVIDERS,
+        LEDGER: str(ledger.path),
+        **(environ or {}),
+    }
+    fleet.setdefault("grace", 5.0)
+    try:
+        with EmbeddedFleet(folder / "data", environ=added, **fleet) as running:
+            yield Stage(running, ledger)
+    finally:
+        ledger.close()
+
+
+@pytest.fixture(scope="module")
+def module_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("fleet")
+
+
+async def submit(client: AsyncClient, id: str, texts: Sequence[str], **order: Any) -> AsyncJob:
+    """A job whose segments are these sentences."""
+    msg = Msg(name="", content=" ".join(texts), id=id)
+    return await client.submit(msg, **{"model": MODEL, **order})
+
+
+async def gather(*work: Awaitable[T], within: float = 40.0) -> list[T]:
+    """All of it, in time."""
+    async with asyncio.timeout(within):
+        return list(await asyncio.gather(*work))

@@ -1,0 +1,154 @@
+"""What becomes of jobs when their worker dies, is stopped, or drains."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from speechfleet import State, keys
+from speechfleet.errors import JobFailed
+from tests.acceptance.conftest import (
+    Heard,
+    Stage,
+    gather,
+    handed_on,
+    sentences,
+    spoken,
+    staged,
+    submit,
+)
+
+
+@pytest.fixture(scope="module")
+def stage(module_folder: Path) -> Iterator[Stage]:
+    """Two workers that are started again when they die."""
+    with staged(module_folder, workers=2, slots=60) as stage:
+        yield stage
+
+
+async def test_a_killed_worker_costs_only_the_segments_in_progress(stage: Stage) -> None:
+    """50 jobs in flight, all listened to; those of one worker lose it to signal 9."""
+    texts = {f"killed-{n}": sentences(f"killed {n}", 12) for n in range(50)}
+    first = [lines[0] for lines in texts.values()]
+    async with stage.client() as client:
+        jobs = [await submit(client, id, lines, pace=0.2) for id, lines in texts.items()]
+        heard = [asyncio.create_task(Heard().listen(job)) for job in jobs]
+        await stage.ledger.wait(
+            lambda: len(stage.ledger.calls("end", first)) >= 45, why="first segments spoken"
+        )
+        records = [await job.record() for job in jobs]
+        assert {record.state for record in records} == {State.RUNNING}
+        victim = max(stage.fleet.workers, key=lambda w: sum(r.boot == w.boot_id for r in records))
+        lost = {record.id for record in records if record.boot == victim.boot_id}
+        before = len(stage.ledger.lines)
+        victim.kill()
+        killed_at = time.monotonic()
+        texts_of_the_lost = {text for id in lost for text in texts[id]}
+        await stage.ledger.wait(
+            lambda: any(
+                call.text in texts_of_the_lost and call.pid != victim.pid
+                for call in stage.ledger.lines[before:]
+            ),
+            why="a lost job runs again",
+        )
+        assert time.monotonic() - killed_at < 5.0
+        for id, listener in zip(texts, await gather(*heard), strict=True):
+            assert listener.audio == spoken(texts[id])
+        calls = stage.ledger.calls("start", [t for lines in texts.values() for t in lines])
+        assert len(calls) == 600, "every sentence was spoken"
+        assert max(calls.values()) <= 2
+        for id, lines in texts.items():
+            twice = [text for text in lines if calls[text] == 2]
+            # The one in progress, and up to three that were spoken ahead of it.
+            assert len(twice) <= (4 if id in lost else 0), (id, twice)
+        ended = [await job.status() for job in jobs]
+        assert {status.state for status in ended} == {State.SUCCEEDED}
+        assert sum(status.losses for status in ended) == len(lost)
+
+
+async def test_a_worker_that_slept_past_its_lease_writes_nothing(stage: Stage) -> None:
+    lines = sentences("the sleeper", 6)
+    async with stage.client() as client:
+        job = await submit(client, "sleeper", lines, pace=0.15)
+        heard = asyncio.create_task(Heard().listen(job))
+        await stage.ledger.wait(lambda: stage.ledger.calls("end", lines))
+        boot = (await job.record()).boot
+        [sleeper] = [worker for worker in stage.fleet.workers if worker.boot_id == boot]
+        sleeper.kill(signal.SIGSTOP)
+        try:
+            listener = await asyncio.wait_for(heard, 30)
+            record = await job.record()
+            assert record.state is State.SUCCEEDED
+            assert not record.fields["winner"].startswith(boot)
+            assert listener.audio == spoken(lines)
+            entries = await client.ledger.entries("default", job.id, 1, count=9999)
+        finally:
+            sleeper.kill(signal.SIGCONT)
+        # Its clean end comes after all that it still had to say.
+        assert await stage.off_loop(sleeper.stop) == 0
+        await stage.off_loop(stage.fleet.start_worker)
+        assert await client.ledger.entries("default", job.id, 1, count=9999) == entries
+        assert await client.store.list(keys.objects_of("default", job.id)) == [record.object]
+        assert (await Heard().listen(job)).audio == spoken(lines)
+        assert (await (await job.result()).read()).endswith(spoken(lines))
+
+
+async def test_a_job_that_kills_its_workers_ends_and_spares_its_neighbours(stage: Stage) -> None:
+    """It dies of the very first chunk each time, and takes the whole process along."""
+    texts = {f"neighbour-{n}": sentences(f"neighbour {n}", 3) for n in range(20)}
+    async with stage.client() as client:
+        neighbours = [await submit(client, id, lines, pace=0.1) for id, lines in texts.items()]
+        poison = await submit(client, "poison", ["Drink me."], die=True)
+        with pytest.raises(JobFailed) as caught:
+            await poison.result(timeout=45)
+        assert caught.value.code == "worker_lost"
+        await gather(*(job.result() for job in neighbours))
+        assert [(await job.status()).state for job in neighbours] == [State.SUCCEEDED] * 20
+        assert stage.ledger.calls("start", ["Drink me."])["Drink me."] == 4
+        status = await poison.status()
+        assert (status.state, status.losses) == (State.FAILED, 4)
+
+
+async def test_a_drained_worker_hands_over_at_a_segment_boundary(tmp_path: Path) -> None:
+    """Short jobs end where they are; long ones go on elsewhere; nothing new is taken."""
+    short = {f"short-{n}": sentences(f"short {n}", 2) for n in range(6)}
+    long = {f"long-{n}": sentences(f"long {n}", 30) for n in range(6)}
+    late = {f"late-{n}": sentences(f"late {n}", 2) for n in range(6)}
+    with staged(tmp_path, workers=2, slots=20, supervise=False, grace=1.0) as stage:
+        async with stage.client() as client:
+            jobs = [
+                await submit(client, id, lines, pace=0.04)
+                for id, lines in {**long, **short}.items()
+            ]
+            await stage.ledger.wait(
+                lambda: len(stage.ledger.calls("end", [t[0] for t in long.values()])) == 6
+            )
+            [leaver, _] = stage.fleet.workers
+            leaver.kill(signal.SIGTERM)
+            async with asyncio.timeout(5):
+                while not any(w.draining for w in await client.fleet.workers()):
+                    pass  # each look is a round trip to the server
+            before = len(stage.ledger.lines)
+            jobs += [await submit(client, id, lines, pace=0.04) for id, lines in late.items()]
+            assert await stage.off_loop(leaver.wait, 10) == 0
+            results = await gather(*(Heard().listen(job) for job in jobs))
+            texts = {**long, **short, **late}
+            for job, listener in zip(jobs, results, strict=True):
+                assert listener.audio == spoken(texts[job.id])
+            news = [text for lines in late.values() for text in lines]
+            started = stage.ledger.lines[before:]
+            assert not any(call.text in news and call.pid == leaver.pid for call in started)
+            handed = [job for job in jobs if handed_on(await job.record())]
+            assert handed, "no job was long enough"
+            assert {job.id for job in handed} <= long.keys()
+            for job in handed:
+                record = await job.record()
+                assert (record.losses, record.attempts) == (0, 0)
+                # Spoken ahead, but not yet stored when the worker left.
+                calls = stage.ledger.calls("start", texts[job.id])
+                assert sum(calls.values()) - len(calls) <= 3

@@ -1,0 +1,175 @@
+"""Cancel, retry, delete, back-off and slots, on a fleet whose workers stay well."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from speechfleet import State, keys
+from speechfleet.errors import (
+    Conflict,
+    IllegalTransition,
+    JobCancelled,
+    JobFailed,
+    JobNotFound,
+)
+from tests.acceptance.conftest import (
+    Heard,
+    Stage,
+    gather,
+    sentences,
+    spoken,
+    staged,
+    submit,
+)
+
+
+@pytest.fixture(scope="module")
+def stage(module_folder: Path) -> Iterator[Stage]:
+    environ = {"SPEECHFLEET_BACKOFF": "0.05", "SPEECHFLEET_MAX_ATTEMPTS": "3"}
+    with staged(module_folder, environ, slots=40) as stage:
+        yield stage
+
+
+async def test_cancelling_closes_the_provider_call_and_ends_the_stream(stage: Stage) -> None:
+    lines = sentences("the cancelled", 3)
+    async with stage.client() as client:
+        job = await submit(client, "cancelled", lines, chunks=200)
+        stream = job.stream()
+        await anext(stream)
+        assert await job.cancel("enough") is True
+        with pytest.raises(JobCancelled, match="enough"):
+            async for _ in stream:
+                pass
+        await stage.ledger.wait(
+            lambda: stage.ledger.calls("closed", lines) == stage.ledger.calls("start", lines),
+            within=2.0,
+            why="every call that was begun is closed",
+        )
+        assert await job.cancel("again") is False
+        with pytest.raises(JobCancelled):
+            await job.result(timeout=5)
+
+
+async def test_a_retry_begins_another_epoch_at_once(stage: Stage) -> None:
+    """Also while the cancelled execution is still on its way out of the same process."""
+    async with stage.client() as client:
+        jobs = [await submit(client, f"again-{n}", sentences(f"again {n}", 2)) for n in range(20)]
+        for job in jobs:
+            await anext(job.stream())
+            await job.cancel()
+            await job.retry()
+        for n, listener in enumerate(await gather(*(Heard().listen(job) for job in jobs))):
+            assert listener.audio == spoken(sentences(f"again {n}", 2))
+        for job in jobs:
+            status = await job.status()
+            assert (status.state, status.epoch) == (State.SUCCEEDED, 2)
+            assert status.losses == 0, "the cancellation of the first life hit the second"
+
+
+async def test_the_same_id_is_the_same_job(stage: Stage) -> None:
+    lines = sentences("the same", 2)
+    async with stage.client() as client:
+        jobs = [await submit(client, "same", lines) for _ in range(3)]
+        with pytest.raises(Conflict):
+            await submit(client, "same", ["Something else."])
+        with pytest.raises(IllegalTransition):
+            await jobs[0].retry()
+        for listener in await gather(*(Heard().listen(job) for job in jobs)):
+            assert listener.audio == spoken(lines)
+        assert (await (await submit(client, "same", lines)).status()).state is State.SUCCEEDED
+        assert set(stage.ledger.calls("start", lines).values()) == {1}
+
+
+async def test_a_job_deleted_while_it_runs_does_not_come_back(stage: Stage) -> None:
+    """Neither by its worker nor by another client that follows it and could submit it again."""
+    lines = sentences("the deleted", 4)
+    async with stage.client() as client, stage.client() as other:
+        job = await submit(client, "deleted", lines, chunks=50)
+        follower = await submit(other, "deleted", lines, chunks=50)
+        waiting = asyncio.create_task(follower.result(timeout=20))
+        await stage.ledger.wait(lambda: stage.ledger.calls("start", lines))
+        await job.delete()
+        with pytest.raises((JobCancelled, JobNotFound)):
+            await waiting
+        with pytest.raises(JobNotFound):
+            await follower.result(timeout=5)
+        started = stage.ledger.calls("start", lines)
+        await stage.ledger.wait(lambda: stage.ledger.calls("closed", lines) == started)
+        with pytest.raises(JobNotFound):
+            await job.status()
+        assert await client.store.list(keys.objects_of("default", "deleted")) == []
+        anew = await submit(client, "deleted", ["A new one under the old id."])
+        assert (await Heard().listen(anew)).audio == spoken(["A new one under the old id."])
+
+
+async def test_what_failed_is_tried_again_until_it_works(stage: Stage) -> None:
+    async with stage.client() as client:
+        limited = await submit(client, "limited", ["Twice too fast."], fail="limited", failures=2)
+        assert (await Heard().listen(limited)).audio == spoken(["Twice too fast."])
+        status = await limited.status()
+        assert (status.state, status.attempts) == (State.SUCCEEDED, 2)
+        assert stage.ledger.calls()["Twice too fast."] == 3
+
+
+async def test_after_the_last_attempt_a_job_fails_with_its_last_error(stage: Stage) -> None:
+    async with stage.client() as client:
+        down = await submit(client, "down", ["Never up."], fail="unavailable")
+        rejected = await submit(client, "rejected", ["Never said."], fail="rejected")
+        for job, code, attempts in ((down, "provider_unavailable", 3), (rejected, "", 1)):
+            with pytest.raises(JobFailed) as caught:
+                await Heard().listen(job)
+            assert caught.value.code == (code or "request_rejected")
+            status = await job.status()
+            assert (status.state, status.attempts) == (State.FAILED, attempts)
+        assert stage.ledger.calls()["Never up."] == 3
+        assert stage.ledger.calls()["Never said."] == 1
+        failed = {status.id for status in await client.jobs(State.FAILED)}
+        assert {"down", "rejected"} <= failed
+
+
+async def test_a_stalled_provider_leaves_room_for_others(tmp_path: Path) -> None:
+    """Its slots are full, its line waits; after a cut connection it is consumed again."""
+    environ = {"SPEECHFLEET_PROVIDER_SLOTS": json.dumps({"slow": 2})}
+    with staged(tmp_path, environ, slots=8) as stage:
+        async with stage.client() as client:
+            stalled = [
+                await submit(client, f"stalled-{n}", [f"Stalled {n}."], stall=True)
+                for n in range(6)
+            ]
+            await stage.ledger.wait(lambda: len(stage.ledger.calls()) == 2)
+            calm = [
+                await submit(client, f"calm-{n}", [f"Calm {n}."], model="calm/paced")
+                for n in range(12)
+            ]
+            await gather(*(job.result() for job in calm))
+            assert sum(stage.ledger.calls("start", [f"Stalled {n}." for n in range(6)]).values()) == 2
+            for kind in ("normal", "pubsub"):
+                await client.connection.redis.execute_command("CLIENT", "KILL", "TYPE", kind)
+            for done in range(6):
+                running = await stage.ledger.wait(
+                    lambda done=done: len(stage.ledger.calls("start")) - 12 >= min(6, done + 2)
+                )
+                assert running
+                records = [(job, await job.record()) for job in stalled]
+                job = next(job for job, record in records if record.state is State.RUNNING)
+                await job.cancel()
+            again = await submit(client, "stalled-no-more", ["On we go."])
+            assert (await Heard().listen(again)).audio == spoken(["On we go."])
+
+
+async def test_batch_leaves_a_quarter_of_the_slots_to_live_jobs(tmp_path: Path) -> None:
+    with staged(tmp_path, slots=4) as stage:
+        async with stage.client() as client:
+            for n in range(8):
+                await submit(client, f"batch-{n}", [f"Batch {n}."], lane="batch", stall=True)
+            await stage.ledger.wait(lambda: len(stage.ledger.calls()) == 3)
+            live = [await submit(client, f"live-{n}", [f"Live {n}."]) for n in range(4)]
+            await gather(*(job.result() for job in live))
+            assert len(stage.ledger.calls()) == 3 + 4
+            for status in await client.jobs():
+                await client.job(status.id).cancel()
