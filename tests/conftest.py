@@ -11,6 +11,7 @@ import redis
 
 from speechfleet.local import EmbeddedValkey
 from speechfleet.settings import settings
+from tests import moto_server
 
 _OURS = ("SPEECHFLEET_", "OPENAI_", "GOOGLE_", "GEMINI_", "DASHSCOPE_", "AWS_")
 
@@ -49,3 +50,19 @@ def folder_store_url(tmp_path: Path) -> str:
     folder = tmp_path / "store"
     folder.mkdir()
     return folder.as_uri()
+
+
+@pytest.fixture(scope="session")
+def moto_url() -> Iterator[str]:
+    """One S3 server a test process."""
+    with moto_server.moto_server() as url:
+        yield url
+
+
+@pytest.fixture
+def s3_store_url(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty bucket, and an environment in which it is found."""
+    moto_server.reset(moto_url)
+    for name, value in moto_server.environment(moto_url).items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{moto_server.BUCKET}/fleet"

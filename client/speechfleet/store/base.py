@@ -82,11 +82,13 @@ class Upload(ABC):
         self._threads = threads
         self._step: asyncio.Future[None] | None = None
         self._size = 0
+        self._committing = False
         self._ended = False
 
     async def write(self, data: Data) -> None:
         """Append; the data are taken whole or, where this raises, not at all."""
         data = bytes(data)
+        self._require_open()
         await self._run(lambda: self._write(data))
         self._size += len(data)
 
@@ -95,6 +97,7 @@ class Upload(ABC):
 
         Only within the first 64 KiB, else InvalidRequest.
         """
+        self._require_open()
         if offset < 0 or offset + len(data) > min(self._size, HEAD_BYTES):
             raise InvalidRequest(
                 f"a patch at {offset} of {len(data)} bytes is not within the first "
@@ -109,6 +112,9 @@ class Upload(ABC):
         10 MiB has its metadata fixed before its length is known, and carries only the former.
         """
         late = ascii_metadata.encode({**self._late, **(metadata or {})})
+        if self._ended:
+            raise RuntimeError(f"the upload of {self._key} has ended")
+        self._committing = True
         try:
             await self._run(lambda: self._commit(late))
         except ObjectExists:
@@ -128,12 +134,15 @@ class Upload(ABC):
 
     async def _run(self, call: Callable[[], None]) -> None:
         await self._settle()
-        if self._ended:
-            raise RuntimeError(f"the upload of {self._key} has ended")
         # Shielded: its thread cannot be stopped, and `abort` must know when it is done.
         self._step = asyncio.ensure_future(self._threads.run(call))
         self._step.add_done_callback(_retrieve)
         await asyncio.shield(self._step)
+
+    def _require_open(self) -> None:
+        # What a commit has begun to send cannot be changed, even where it failed half-way.
+        if self._committing or self._ended:
+            raise RuntimeError(f"the upload of {self._key} takes nothing more")
 
     async def _settle(self) -> None:
         if self._step is not None:

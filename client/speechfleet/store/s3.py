@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -169,7 +169,8 @@ class S3Store(Store):
             if _code(error) == "InvalidRange":  # the object ends at or before `start`
                 return b""
             raise
-        with found["Body"] as body:
+        # As a context manager the body gives its raw stream, which misses what breaks off.
+        with closing(found["Body"]) as body:
             return body.read()
 
     def _head(self, key: str) -> ObjectInfo:
@@ -250,7 +251,6 @@ class S3Upload(Upload):
         self._tail = bytearray()
         self._parts: dict[int, CompletedPartTypeDef] = {}
         self._next = 2
-        self._committing = False
 
     def _write(self, data: bytes) -> None:
         # Before anything is taken, so that a call that failed can be made again.
@@ -261,10 +261,8 @@ class S3Upload(Upload):
 
     def _patch(self, offset: int, data: bytes) -> None:
         self._head[offset : offset + len(data)] = data
-        self._parts.pop(1, None)
 
     def _commit(self, metadata: dict[str, str]) -> None:
-        self._committing = True
         if not self._upload_id and len(self._tail) < PART:
             data = self._head + self._tail
             self._bucket.put(self._key, data, self._media_type, metadata, self._write_id)
