@@ -21,6 +21,8 @@ from speechfleet.settings import Settings
 
 log = logging.getLogger(__name__)
 
+RESUME_WITHIN = 0.1
+"""Seconds of one BRPOP: a queue that is consumed again takes part from the next one on."""
 FOREVER = 10 * 365 * 86400
 """kombu's own redelivery is switched off: recovery is ours."""
 
@@ -38,6 +40,7 @@ def make_app(
         "unacked_index_key": keys.unacked_index(boot),
         "unacked_mutex_key": keys.unacked_mutex(boot),
         "max_connections": 300,
+        "polling_interval": RESUME_WITHIN,
         "health_check_interval": 25,
         "socket_keepalive": not url.startswith("unix"),
         "socket_connect_timeout": 5,
