@@ -62,12 +62,12 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 @pytest.fixture
 def fleet(
     up: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[dict[str, str]]:
+) -> dict[str, str]:
     for name, value in up.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("SPEECHFLEET_PROVIDERS", PROVIDERS)
     monkeypatch.chdir(tmp_path)
-    yield up
+    return up
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from speechfleet.cli import output
 from speechfleet.cli.app import run, status_of
 from speechfleet.cli.options import provider_options
 from speechfleet.cli.targets import EXTENSIONS, Target, write_file
@@ -254,8 +255,6 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_provider_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    from speechfleet.cli import output
-
     output.error("\x1b[2Jline one\nline two\udcff")
     output.table(("id",), [["[bold]\x1b[31m"]])
     out, err = capsys.readouterr()

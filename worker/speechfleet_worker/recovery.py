@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -94,6 +96,7 @@ class Sweeper:
             ):
                 group.create_task(_repeat(work, every))
             group.create_task(self._listen_for_cancellations())
+            group.create_task(self._listen_for_drain())
 
     async def _bury_the_dead(self) -> None:
         run_id, beats = await self._fleet.beats()
@@ -126,6 +129,12 @@ class Sweeper:
         async with self._worker.process.hub.channels.listen(keys.CANCELLED) as cancelled:
             while True:
                 self._worker.cancel((await cancelled.get()).decode())
+
+    async def _listen_for_drain(self) -> None:
+        async with self._worker.process.hub.channels.listen(keys.DRAIN) as asked:
+            while (await asked.get()).decode() not in ("*", self._worker.boot):
+                pass
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def _repeat(work: Callable[[], Awaitable[object]], every: float) -> None:

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import Annotated
 
 import typer
+from typer.main import get_command
 
 from speechfleet.cli import doctor, jobs, output, providers, running, speaking
 from speechfleet.errors import (
@@ -70,8 +71,10 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command; its exit status."""
     try:
-        status = app(args=list(arguments), prog_name="speechfleet", standalone_mode=False)
+        _invoke(arguments)
         sys.stdout.flush()
+    except typer.Exit as end:
+        return end.exit_code
     except typer.TyperException as error:
         if message := error.format_message():  # without, it was the help that was asked for
             output.error(f"{message} (see speechfleet --help)")
@@ -79,19 +82,31 @@ def run(arguments: Sequence[str]) -> int:
     except SpeechFleetError as error:
         output.error(error.message)
         return status_of(error)
-    except BrokenPipeError:
-        # Whoever read our output has left. Python flushes stdout once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return NOBODY_LISTENS
-    except OSError as error:
-        output.error(
-            f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
-        )
-        return BAD_INPUT
-    except (KeyboardInterrupt, typer.Abort):
-        output.error("interrupted")
-        return INTERRUPTED
-    return status if isinstance(status, int) else DONE
+    except (OSError, KeyboardInterrupt) as error:
+        return _of_the_system(error)
+    return DONE
+
+
+def _invoke(arguments: Sequence[str]) -> None:
+    """Not by `app()`, which has its own answers to Ctrl-C and to a closed pipe."""
+    command = get_command(app)
+    with command.make_context("speechfleet", list(arguments)) as context:
+        command.invoke(context)
+
+
+def _of_the_system(error: OSError | KeyboardInterrupt) -> int:
+    match error:
+        case KeyboardInterrupt():
+            output.error("interrupted")
+            return INTERRUPTED
+        case BrokenPipeError():
+            # Whoever read our output has left. Python flushes stdout once more at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return NOBODY_LISTENS
+        case _:
+            where = f"{error.filename}: " if error.filename else ""
+            output.error(f"{where}{error.strerror or error}")
+            return BAD_INPUT
 
 
 def status_of(error: SpeechFleetError) -> int:

@@ -218,6 +218,9 @@ class Channels:
         self._pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
         self._queues: dict[str, set[asyncio.Queue[bytes]]] = {}
         self._task: asyncio.Task[None] | None = None
+        # One at a time: of two that connect at once, redis-py forgets one connection and what
+        # is subscribed on it.
+        self._subscribing = asyncio.Lock()
 
     @contextlib.asynccontextmanager
     async def listen(self, channel: str) -> AsyncGenerator[asyncio.Queue[bytes], None]:
@@ -227,8 +230,9 @@ class Channels:
         queues.add(queue)
         try:
             if len(queues) == 1:
-                with contextlib.suppress(exceptions.RedisError, OSError):
-                    await self._pubsub.subscribe(channel)
+                async with self._subscribing:
+                    with contextlib.suppress(exceptions.RedisError, OSError):
+                        await self._pubsub.subscribe(channel)
             if self._task is None:
                 self._task = asyncio.create_task(self._run())
             yield queue
@@ -236,8 +240,10 @@ class Channels:
             queues.discard(queue)
             if not queues:
                 self._queues.pop(channel, None)
-                with contextlib.suppress(exceptions.RedisError, OSError):
-                    await self._pubsub.unsubscribe(channel)
+                async with self._subscribing:
+                    if channel not in self._queues:  # nobody came meanwhile
+                        with contextlib.suppress(exceptions.RedisError, OSError):
+                            await self._pubsub.unsubscribe(channel)
 
     async def _run(self) -> None:
         while True:
