@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speechfleet.chunks import Accumulator, AudioEntry, Finished, Rewind, Started
-from speechfleet.tts import AudioBuffer, Msg, TTSResponse
+from speechfleet.tts import AudioBlock, AudioBuffer, Base64Source, Msg, TTSResponse
 
 TUTORIAL = [20480 * n for n in range(1, 15)] + [291840, 291840]
 """Base64 lengths that AgentScope's tutorial prints for one streamed synthesis."""
@@ -83,8 +83,8 @@ def test_a_response_keeps_its_audio_when_the_stream_is_rewound() -> None:
     accumulator.feed(Rewind(6, 2, "again"))
     second = accumulator.feed(AudioEntry(6, 12, b"GHIJKL"))
     assert second is not None
-    assert first.audio == b"abcdefghijkl"
-    assert second.audio == b"abcdefGHIJKL"
+    assert bytes(first.audio) == b"abcdefghijkl"
+    assert bytes(second.audio) == b"abcdefGHIJKL"
     assert early.content is not None
     assert b64decode(early.content["source"]["data"]) == b"abcdefghijkl"
 
@@ -99,8 +99,8 @@ def test_fields_are_read_as_attributes_and_as_items() -> None:
 
 
 def test_a_ready_content_is_decoded_from_an_offset_only() -> None:
-    source = {"type": "base64", "media_type": "audio/pcm;rate=8000", "data": "YWJjZGVmZ2g="}
-    response = TTSResponse({"type": "audio", "source": source})  # type: ignore[typeddict-item]
+    source = Base64Source(type="base64", media_type="audio/pcm;rate=8000", data="YWJjZGVmZ2g=")
+    response = TTSResponse(AudioBlock(type="audio", source=source))
     assert response.audio_from(0) == b"abcdefgh"
     assert response.audio_from(5) == b"fgh"
     assert response.audio_from(8) == b""
