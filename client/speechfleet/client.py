@@ -72,7 +72,11 @@ class AsyncClient:
         self._workers: tuple[float, list[Worker]] = (0.0, [])
 
     async def __aenter__(self) -> Self:
-        await self.connection.open()
+        try:
+            await self.connection.open()
+        except BaseException:
+            await self.close()
+            raise
         return self
 
     async def __aexit__(

@@ -60,9 +60,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture
-def fleet(
-    up: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> dict[str, str]:
+def fleet(up: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
     for name, value in up.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("SPEECHFLEET_PROVIDERS", PROVIDERS)
