@@ -209,3 +209,9 @@ def test_a_fleet_that_does_not_run_has_no_address() -> None:
 
 def test_folder_names_survive_the_configurations_quotes() -> None:
     assert valkey._quoted(Path('/a "b"\\c\nd')) == '"/a \\"b\\"\\\\c\\nd"'
+
+
+def test_a_folder_may_be_named_relatively(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with EmbeddedFleet(Path("here"), workers=0) as fleet:
+        assert fleet.store_url == (tmp_path / "here" / "store").as_uri()

@@ -51,7 +51,7 @@ class EmbeddedFleet:
     ) -> None:
         settings = Settings.load(grace=grace)
         self._temporary = data is None
-        self._data = data
+        self._data = data.absolute() if data is not None else None
         self._count = workers
         self._args = _worker_args(lanes, slots)
         self._added = {**(environ or {}), "SPEECHFLEET_GRACE": f"{settings.grace:g}"}
