@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from speechfleet.errors import ProviderError
 from speechfleet.settings import Timeouts
 from speechfleet_worker.providers.openai import OpenAIOptions, OpenAITTSModel
 from speechfleet_worker.testing.conformance import KEY, ProviderConformance
 from speechfleet_worker.testing.openai_server import OpenAIServer
-from speechfleet_worker.testing.wire import Fault, WireServer
+from speechfleet_worker.testing.wire import WireServer
 
 
 class TestOpenAI(ProviderConformance):
@@ -37,9 +36,6 @@ class TestOpenAI(ProviderConformance):
 
 class TestOpenAIEvents(TestOpenAI):
     options: ClassVar[dict[str, Any]] = {"stream_format": "sse"}
-
-    def expected(self, fault: Fault) -> tuple[type[ProviderError], ...]:
-        return super().expected(fault)
 
 
 class TestOpenAIWav(TestOpenAI):

@@ -136,6 +136,20 @@ print(sorted(sdks & set(sys.modules)))
     assert done.stdout.strip() == "[]"
 
 
+def test_sdks_can_be_imported_before_a_loop_runs() -> None:
+    program = """
+import sys
+from speechfleet.settings import Settings
+from speechfleet_worker.providers import registry
+registry.preload(["openai", "espeak"], Settings())
+print("openai" in sys.modules, "dashscope" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["True", "False"]
+
+
 @pytest.mark.parametrize("name", sorted(BUILT_IN))
 def test_every_built_in_model_is_described_and_built(name: str) -> None:
     for model_name in BUILT_IN[name].models:

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from speechfleet.errors import (
     AuthenticationFailed,
@@ -323,20 +323,21 @@ def _mapped(key: str, timeouts: Timeouts) -> Iterator[None]:
     except httpx2.TimeoutException:
         message = f"connect: no connection within {timeouts.connect:g} s"
         raise ProviderTimeout(message) from None
-    except httpx2.TransportError as error:
+    except httpx2.HTTPError as error:
         raise ProviderUnavailable(f"the connection broke: {error}") from None
-    except errors.UnknownApiResponseError:
+    except (errors.UnknownApiResponseError, ValidationError):
         raise IncompleteAudio("an answer that does not parse") from None
 
 
 def _refused(error: APIError, key: str) -> ProviderError:
-    body = error.details.get("error", error.details) if isinstance(error.details, dict) else {}
-    details = [d for d in body.get("details") or [] if isinstance(d, dict)]
+    body = error.details.get("error") if isinstance(error.details, dict) else None
+    details = body.get("details") if isinstance(body, dict) else None
+    details = [detail for detail in details or [] if isinstance(detail, dict)]
     # A wrong key comes as a 400 among all the others.
     bad_key = any(d.get("reason") == "API_KEY_INVALID" for d in details)
     bad_key = bad_key or "API key not valid" in (error.message or "")
     return failure(
-        error.code,
+        error.code if isinstance(error.code, int) else 500,  # an event may lack it
         error.message or "",
         kind=AuthenticationFailed if bad_key else None,
         provider_code=error.status or "",

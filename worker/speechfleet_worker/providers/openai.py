@@ -259,7 +259,7 @@ def _mapped(key: str, timeouts: Timeouts) -> Iterator[None]:
     except openai.APIConnectionError as error:
         cause = type(error.__cause__ or error).__name__
         raise ProviderUnavailable(f"the server cannot be reached ({cause})") from None
-    except httpx2.TransportError as error:
+    except httpx2.HTTPError as error:
         raise ProviderUnavailable(f"the connection broke: {error}") from None
     except openai.OpenAIError as error:
         raise ProviderError(readable(str(error), (key,))) from None

@@ -70,6 +70,17 @@ def available(
     }
 
 
+def preload(names: Iterable[str], settings: Settings) -> None:
+    """Import the SDKs of these providers now, as far as they are installed.
+
+    Each takes up to a second, which would hold up everything else on a running loop.
+    """
+    for name in names:
+        built_in = _Provider.find(name, settings).built_in
+        if built_in is not None and importable(built_in.sdk):
+            import_module(built_in.sdk)
+
+
 def capabilities(model: str, settings: Settings) -> Capabilities:
     """What the model can do. Raises UnknownModel; MisconfiguredError for a class of one's own."""
     provider, name = split(model)

@@ -6,6 +6,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
+import struct
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -87,15 +89,32 @@ class Reply:
 class _Connection(asyncio.StreamReaderProtocol):
     """Tells that the peer is gone, which asyncio's own only does to somebody who reads."""
 
-    def __init__(self, reader: asyncio.StreamReader, serve: Callable[[_Connection], Any]) -> None:
-        super().__init__(reader, lambda _, writer: self._serve(writer))
-        self.reader = reader
+    def __init__(self, serve: Callable[[_Connection], Any], known: set[_Connection]) -> None:
+        self.reader = asyncio.StreamReader(limit=1 << 20)
+        super().__init__(self.reader, self._serve)
         self.handler: asyncio.Future[None] | None = None
         self._handle = serve
+        self._known = known
 
-    async def _serve(self, writer: asyncio.StreamWriter) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Known from here on, so that a server that stops waits also for those just accepted.
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self._known.add(self)
+        super().connection_made(transport)
+
+    async def _serve(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writer = writer
         await self._handle(self)
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+    def reset(self) -> None:
+        """Close with RST, which without lingering for nought seconds would be a FIN."""
+        raw = self.transport.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.abort()
 
     def eof_received(self) -> bool:
         super().eof_received()
@@ -151,11 +170,12 @@ class HttpServer(WireServer):
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
-
-        def connect() -> _Connection:
-            return _Connection(asyncio.StreamReader(limit=1 << 20), self._serve)
-
-        self._server = await loop.create_server(connect, "127.0.0.1", self.port, backlog=1024)
+        self._server = await loop.create_server(
+            lambda: _Connection(self._serve, self.connections),
+            "127.0.0.1",
+            self.port,
+            backlog=1024,
+        )
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -164,12 +184,11 @@ class HttpServer(WireServer):
         server, self._server = self._server, None
         server.close()
         for connection in self.connections:
-            connection.writer.transport.abort()
+            connection.abort()
         await self.until(lambda _: not self.connections)
         await server.wait_closed()
 
     async def _serve(self, connection: _Connection) -> None:
-        self.connections.add(connection)
         try:
             while request := await _read(connection.reader):
                 reply = Reply(connection.writer)
@@ -179,7 +198,7 @@ class HttpServer(WireServer):
                     break
                 error = connection.handler.exception()
                 if isinstance(error, (Dropped, ConnectionError)):
-                    connection.writer.transport.abort()
+                    connection.reset()
                     break
                 if error is not None:
                     raise error

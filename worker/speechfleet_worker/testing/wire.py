@@ -193,7 +193,7 @@ class WireServer(ABC):
     @contextlib.contextmanager
     def thread(self) -> Iterator[Self]:
         """The same server on a loop and a thread of its own, for programs that are not async."""
-        loop = asyncio.new_event_loop()
+        loop = self._thread_loop = asyncio.new_event_loop()
         runner = threading.Thread(target=loop.run_forever, name=type(self).__name__, daemon=True)
         runner.start()
         try:
@@ -242,6 +242,11 @@ class WireServer(ABC):
                     await changed.wait()
         finally:
             self._waiting.discard(changed)
+
+    def wait(self, condition: Callable[[Self], bool], timeout: float = 10.0) -> None:
+        """`until`, for a program that is not async and runs the server by `thread`."""
+        waiting = self.until(condition, timeout)
+        asyncio.run_coroutine_threadsafe(waiting, self._thread_loop).result()
 
     def _notify(self) -> None:
         for changed in self._waiting:
