@@ -36,13 +36,13 @@ class Stage:
         self.console.print(Rule(Text(text, "bold"), align="left"))
 
     def say(self, text: str) -> None:
-        self.console.print(Text(text))
+        self.console.print(Text(text), soft_wrap=True)
 
     def claim(self, text: str, *, holds: bool) -> None:
         if not holds:
             self.broken.append(text)
         mark = Text("✓ ", "green") if holds else Text("✗ NOT SO: ", "bold red")
-        self.console.print(mark + Text(text))
+        self.console.print(mark + Text(text), soft_wrap=True)
 
     async def records(self, ids: list[str]) -> dict[str, Record]:
         """Those that there are, by id."""
