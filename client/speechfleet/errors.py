@@ -36,6 +36,9 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import ClassVar
 
+LISTED = 8
+"""Names that a message lists where none is near."""
+
 
 class SpeechFleetError(Exception):
     """The root. ``code``: stable, snake_case. ``retryable``: the same call may succeed later."""
@@ -112,10 +115,12 @@ class _UnknownName(InvalidRequest):
 
     def __init__(self, name: str, known: Iterable[str] = (), *, hint: str = "") -> None:
         known = list(known)
-        near = get_close_matches(name, known, n=4, cutoff=0.5) or sorted(known)[:8]
         message = f"unknown {self.what} {name!r}"
-        if near:
-            message += "; did you mean " + ", ".join(near) + "?"
+        if near := get_close_matches(name, known, n=4, cutoff=0.5):
+            message += f"; did you mean {', '.join(near)}?"
+        elif known:
+            more = ", ..." if len(known) > LISTED else ""
+            message += f"; there are {', '.join(sorted(known)[:LISTED])}{more}"
         super().__init__(f"{message} {hint}".rstrip())
 
 
@@ -168,9 +173,7 @@ class MissingExtra(MisconfiguredError):
     code = "missing_extra"
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(
-            f"{what} needs the extra {extra!r}: pip install 'speechfleet[{extra}]'"
-        )
+        super().__init__(f"{what} needs the extra {extra!r}: pip install 'speechfleet[{extra}]'")
 
 
 class FolderInUse(MisconfiguredError):

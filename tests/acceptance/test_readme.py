@@ -1,0 +1,34 @@
+"""The README's program does what it says, on a fleet that `speechfleet up` would bring."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from speechfleet.local import EmbeddedFleet
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_the_whole_program(tmp_path: Path) -> None:
+    section = README.read_text("utf-8").split("## A whole program")[1]
+    found = re.search(r"```python\n(.*?)```", section, re.DOTALL)
+    assert found is not None
+    program = found[1]
+    assert len(program.splitlines()) < 30
+    with EmbeddedFleet(tmp_path, workers=1) as fleet:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**fleet.environ},
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    *chunks, first, again = done.stdout.splitlines()
+    sizes = [int(line.split()[0]) for line in chunks]
+    assert sizes == sorted(sizes)
+    assert "audio/wav" in first
+    assert "SUCCEEDED" in again
+    assert "'calls': 1" in again or "'calls': 2" in again
