@@ -47,7 +47,7 @@ def emit(value: Any) -> None:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """The first column is an id or a name: it is never cut short."""
-    grid = Table(box=None, header_style="bold", pad_edge=False)
+    grid = Table(box=None, header_style="bold", pad_edge=False, show_header=any(columns))
     for number, column in enumerate(columns):
         overflow = "ellipsis" if number else "fold"
         grid.add_column(column, overflow=overflow, no_wrap=number > 0)  # type: ignore[arg-type]  # one of its literals
