@@ -17,7 +17,7 @@
     speechfleet.1:bytes                       counter: audio bytes in all streams
     speechfleet.1:expiring                    zset: ended streams with their bytes, by expiry
     speechfleet.1:ended:<ns>:<id>             channel: a job ended
-    speechfleet.1:cancelled                   channel: a job was cancelled
+    speechfleet.1:cancelled                   channel: "<job> <token>" of what was cancelled
     speechfleet.1:drain                       channel: a boot id, or ``*``: stop taking jobs
     speechfleet.1.<lane>.<provider>           list: the Celery queue
     speechfleet.1.unacked.<boot>, ...         kombu's own, one set a worker process

@@ -128,7 +128,8 @@ class Sweeper:
     async def _listen_for_cancellations(self) -> None:
         async with self._worker.process.hub.channels.listen(keys.CANCELLED) as cancelled:
             while True:
-                self._worker.cancel((await cancelled.get()).decode())
+                name, token = (await cancelled.get()).decode().split(" ")
+                self._worker.cancel(name, token)
 
     async def _listen_for_drain(self) -> None:
         async with self._worker.process.hub.channels.listen(keys.DRAIN) as asked:

@@ -150,10 +150,10 @@ class Worker:
 
     # --- stopping ---------------------------------------------------------------------------
 
-    def cancel(self, name: str) -> None:
-        """Stop a job's execution at once; the record says already that it is cancelled."""
-        if name in self._running:
-            execution, task = self._running[name]
+    def cancel(self, name: str, token: str) -> None:
+        """Stop this execution of a job at once; the record says already that it is cancelled."""
+        execution, task = self._running.get(name, (None, None))
+        if execution is not None and task is not None and execution.lease.token == token:
             execution.unwanted = True
             task.cancel()
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Literal
 
 from speechfleet import keys
 from speechfleet.chunks import Entry, decode
-from speechfleet.errors import Conflict, IllegalTransition, JobNotFound
+from speechfleet.errors import Conflict, IllegalTransition, JobNotFound, NewerRecord
 from speechfleet.jobs import (
     RECORD_VERSION,
     Record,
@@ -128,7 +129,10 @@ class Jobs:
     async def list(
         self, namespace: str, states: Sequence[State], *, offset: int = 0, count: int = 100
     ) -> list[Record]:
-        """Records, newest first in each state. Fields without text."""
+        """Records, newest first in each state. Fields without text.
+
+        Those of a newer version are left out: one of them must not hide all the others.
+        """
         records: list[Record] = []
         for state in states:
             names = await self._scripts.call(
@@ -140,7 +144,9 @@ class Jobs:
             )
             for job, values in zip(jobs, found, strict=True):
                 raw = {n.encode(): v for n, v in zip(_LISTED, values, strict=True) if v}
-                if b"state" in raw:
+                if b"state" not in raw:
+                    continue
+                with suppress(NewerRecord):
                     records.append(Record.decode(namespace, job.id, raw))
         return records
 

@@ -2,7 +2,7 @@
 --
 -- ARGV   2 reason
 -- Reply  {state there is now, "1" if this call did it}
-local r = get('state', 'text_end')
+local r = get('state', 'text_end', 'token')
 if not r[1] then
   return {}
 end
@@ -16,5 +16,6 @@ leave_worker()
 redis.call('HSET', RECORD, 'code', 'cancelled', 'message', ARGV[2], 'ended', at)
 tell(at, 'cancel', ARGV[2])
 end_epoch(at, 'kind', 'cancelled', 'reason', ARGV[2], 'text_end', r[2] or '0')
-redis.call('PUBLISH', CANCELLED, NAME)
+-- With the token: the hint may come late, when a retry of the job runs already.
+redis.call('PUBLISH', CANCELLED, NAME .. ' ' .. (r[3] or ''))
 return {'CANCELLED', '1'}
