@@ -26,6 +26,8 @@ T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 PROVIDERS = "slow=tests.acceptance.slow_model:SlowModel,calm=tests.acceptance.slow_model:SlowModel"
 MODEL = "slow/paced"
+UNSERVED = "nobody/paced"
+"""A model whose jobs stay in line: clients know its provider, and no worker does."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ class Stage:
                 redis_url=self.fleet.redis_url,
                 store=self.fleet.store_url,
                 namespace=namespace,
-                providers=PROVIDERS,
+                providers=f"{PROVIDERS},nobody=that.no:Worker.serves",
                 **settings,
             )
         )
@@ -176,7 +178,12 @@ def staged(folder: Path, environ: dict[str, str] | None = None, **fleet: Any) ->
     fleet.setdefault("grace", 5.0)
     try:
         with EmbeddedFleet(folder / "data", environ=added, **fleet) as running:
-            yield Stage(running, ledger)
+            try:
+                yield Stage(running, ledger)
+            finally:
+                for log in sorted((folder / "data" / "logs").glob("*.log")):
+                    # Shown where a test fails.
+                    print(f"--- {log.name}\n{log.read_text()[-8000:]}")  # noqa: T201
     finally:
         ledger.close()
 

@@ -147,7 +147,9 @@ async def test_a_stalled_provider_leaves_room_for_others(tmp_path: Path) -> None
                 for n in range(12)
             ]
             await gather(*(job.result() for job in calm))
-            assert sum(stage.ledger.calls("start", [f"Stalled {n}." for n in range(6)]).values()) == 2
+            assert (
+                sum(stage.ledger.calls("start", [f"Stalled {n}." for n in range(6)]).values()) == 2
+            )
             for kind in ("normal", "pubsub"):
                 await client.connection.redis.execute_command("CLIENT", "KILL", "TYPE", kind)
             for done in range(6):
