@@ -24,16 +24,16 @@ BATCH_SHARE = 0.75
 class Intake:
     """Admits jobs by queue, and pauses the queues that are at their limit.
 
-    ``pause`` and ``resume`` are set once the consumer is there; until then nothing is paused.
+    ``full`` are the queues at their limit. ``changed`` is set once the consumer is there, and is
+    called whenever it should look at ``full``.
     """
 
     def __init__(
         self, settings: Settings, lanes: Sequence[Lane], providers: Sequence[str]
     ) -> None:
         self._groups: list[tuple[frozenset[str], int]] = []
-        self._paused: set[str] = set()
-        self.pause: Callable[[str], object] | None = None
-        self.resume: Callable[[str], object] | None = None
+        self.full: frozenset[str] = frozenset()
+        self.changed: Callable[[], object] = lambda: None
         for provider in providers:
             limit = settings.provider_slots.get(provider, settings.slots)
             if limit < settings.slots:
@@ -50,16 +50,13 @@ class Intake:
         )
 
     def adjust(self, running: Counter[str]) -> None:
-        """Pause and resume queues to match what runs now."""
-        full = {
+        """Note which queues are full with what runs now."""
+        full = frozenset(
             queue
             for queues, limit in self._groups
             if sum(running[q] for q in queues) >= limit
             for queue in queues
-        }
-        if self.pause is not None and self.resume is not None:
-            for queue in full - self._paused:
-                self.pause(queue)
-            for queue in self._paused - full:
-                self.resume(queue)
-            self._paused = full
+        )
+        if full != self.full:
+            self.full = full
+            self.changed()

@@ -123,6 +123,7 @@ class Sweeper:
                 log.warning("its message was lost and is sent again", extra={"job": hint.name})
 
     async def _describe(self) -> None:
+        self._worker.look_at_intake()
         await self._fleet.describe(self._worker.describe())
 
     async def _listen_for_cancellations(self) -> None:

@@ -78,11 +78,8 @@ def run(
     warnings.simplefilter("ignore", SecurityWarning)
 
     def ready_now(sender: Any, **_: object) -> None:
-        def later(method: Any, queue: str) -> None:
-            sender.call_soon(method, queue)
-
-        intake.pause = lambda queue: later(sender.cancel_task_queue, queue)
-        intake.resume = lambda queue: later(sender.add_task_queue, queue)
+        intake.changed = lambda: sender.call_soon(consume_what_is_not_full, sender, intake, queues)
+        intake.changed()
         print(f"ready {boot}", flush=True)  # noqa: T201 # whoever started this waits for it
 
     def drain(**_: object) -> None:
@@ -104,6 +101,22 @@ def run(
     celery_worker.start()
     _drain(loop, worker, heartbeat)
     return int(celery_worker.exitcode or 0)
+
+
+def consume_what_is_not_full(consumer: Any, intake: Intake, queues: Sequence[str]) -> None:
+    """Pause and resume queues; on Celery's own loop.
+
+    It goes by what is so now, not by what changed: Celery keeps no order among its callbacks,
+    and a connection that breaks takes some of them along.
+    """
+    if consumer.task_consumer is None:
+        return
+    for queue in queues:
+        consuming = consumer.task_consumer.consuming_from(queue)
+        if consuming and queue in intake.full:
+            consumer.cancel_task_queue(queue)
+        elif not consuming and queue not in intake.full:
+            consumer.add_task_queue(queue)
 
 
 _draining = threading.Lock()

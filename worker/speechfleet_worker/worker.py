@@ -140,6 +140,10 @@ class Worker:
             if status:
                 await self.process.fleet.bury(boot, f"its process ended with status {status}")
 
+    def look_at_intake(self) -> None:
+        """Once more, in case the consumer has missed a change."""
+        self._intake.changed()
+
     def _enter(self, queue: str) -> None:
         self._by_queue[queue] += 1
         self._intake.adjust(self._by_queue)
