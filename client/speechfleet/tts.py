@@ -273,7 +273,8 @@ class TTSModelBase(ABC):
 
     Two kinds, told apart by ``supports_streaming_input``:
 
-    - *Whole text*: only `synthesize`. ``connect`` and ``close`` are not called.
+    - *Whole text*: only `synthesize`, which may be called again while earlier calls are under
+      way. ``connect`` and ``close`` are not called.
     - *Realtime*: `connect`; any number of `push`; one `synthesize`; `close`. One msg.id at a
       time: a push with another id while one is active is a RuntimeError. `close` without
       `synthesize` means that nobody wants the rest.

@@ -1,10 +1,13 @@
 """The README's program does what it says, on a fleet that `speechfleet up` would bring."""
 
+import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+from speechfleet import wav
 from speechfleet.local import EmbeddedFleet
 
 README = Path(__file__).parents[2] / "README.md"
@@ -32,3 +35,31 @@ def test_the_whole_program(tmp_path: Path) -> None:
     assert "audio/wav" in first
     assert "SUCCEEDED" in again
     assert "'calls': 1" in again or "'calls': 2" in again
+
+
+def test_a_provider_of_ones_own(tmp_path: Path) -> None:
+    section = README.read_text("utf-8").split("## Add a provider")[1]
+    found = re.search(r"```python\n(.*?)```", section, re.DOTALL)
+    assert found is not None
+    assert len(found[1].splitlines()) <= 30
+    (tmp_path / "beep.py").write_text(found[1])
+    command = re.search(r"speechfleet (say .*)\n", section)
+    assert command is not None
+    environ = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "PYTHONPATH": str(tmp_path),
+        "SPEECHFLEET_PROVIDERS": "beep=beep:BeepModel",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "speechfleet.cli", *shlex.split(command[1])],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    beeps = wav.decode((tmp_path / "beep.wav").read_bytes())
+    assert (beeps.sample_rate, len(beeps.pcm)) == (24_000, 3 * 4800)

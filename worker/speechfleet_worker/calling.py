@@ -51,7 +51,7 @@ class Caller:
             pcm = bytes(stored.pcm)
             item.pieces.put_nowait(Piece(pcm, stored.sample_rate, stored.channels, None, {}))
             return
-        pieces = speak(self.voice.model, item.segment.text, self._timeouts)
+        pieces = speak(self.voice.model(), item.segment.text, self._timeouts)
         async with aclosing(pieces):
             async for piece in pieces:
                 spoken.usage = piece.usage or spoken.usage

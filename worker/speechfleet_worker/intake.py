@@ -35,7 +35,9 @@ class Intake:
         self.full: frozenset[str] = frozenset()
         self.changed: Callable[[], object] = lambda: None
         for provider in providers:
-            limit = settings.provider_slots.get(provider, settings.slots)
+            endpoint = settings.endpoints.get(provider)
+            declared = endpoint.limits.get("slots", settings.slots) if endpoint else settings.slots
+            limit = settings.provider_slots.get(provider, declared)
             if limit < settings.slots:
                 queues = frozenset(keys.queue(lane, provider) for lane in lanes)
                 self._groups.append((queues, limit))

@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from speechfleet.jobs import Request
 from speechfleet.settings import Settings
 from speechfleet.tts import TTSModelBase
 from speechfleet_worker.providers import registry
-from speechfleet_worker.providers.base import Capabilities, ProviderModel
+from speechfleet_worker.providers.base import Capabilities
 
 KEPT = 64
 
 
 @dataclass(frozen=True)
 class Voice:
-    """A model ready to speak, and what it can do. ``language`` guides the cutting of text."""
+    """A model that is known to build, and what it can do. ``language`` guides cutting."""
 
-    model: TTSModelBase
+    build: Callable[[], TTSModelBase]
+    first: TTSModelBase
     capabilities: Capabilities
     language: str
 
+    def model(self) -> TTSModelBase:
+        """For one call: a realtime model holds one session, any other takes calls at once."""
+        return self.build() if self.first.supports_streaming_input else self.first
+
 
 class Models:
-    """Builds models by request.
-
-    An adapter of ours takes any number of calls at once, so one object serves all requests of
-    the same model, voice and options. A realtime one holds one session, and of somebody's own
-    class nothing is known: those are built for each job.
-    """
+    """Builds models by request, one object for all requests of the same voice and options."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -41,19 +43,19 @@ class Models:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
-        model = registry.build(
+        build = partial(
+            registry.build,
             request.model,
             voice=request.voice,
             options=request.options,
             stream=True,
             settings=self._settings,
         )
+        model = build()
         capabilities = registry.capabilities(request.model, self._settings)
-        voice = Voice(model, capabilities, _language(request, model))
-        if isinstance(model, ProviderModel) and not model.supports_streaming_input:
-            self._kept[key] = voice
-            if len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
+        voice = self._kept[key] = Voice(build, model, capabilities, _language(request, model))
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
         return voice
 
 

@@ -63,6 +63,7 @@ def run(
                 )
         ready = [name for name in ready if name in providers]
     queues = [keys.queue(lane, name) for lane in lanes for name in ready]
+    registry.preload(ready, settings)
     loop = LoopThread()
     intake = Intake(settings, lanes, ready)
     worker = loop.run(_start(settings, boot, queues, availability, intake))
@@ -133,6 +134,7 @@ def _drain(loop: LoopThread, worker: Worker, heartbeat: Heartbeat) -> None:
             loop.run(worker.drain())
             heartbeat.stop()
             loop.run(worker.process.fleet.leave(worker.boot))
+            loop.run(loop.loop.shutdown_asyncgens())  # what the providers' clients close on
         except Exception:
             log.exception("the drain did not complete; other workers will recover the rest")
             status = 1
