@@ -7,10 +7,11 @@ import json
 import os
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -78,6 +79,13 @@ class Ledger:
                 for call in self._lines
                 if call.event == event and (wanted is None or call.text in wanted)
             )
+
+    async def asked(self, among: Iterable[str] | None = None) -> Counter[str]:
+        """The calls that were started, including all that was told before this."""
+        mark = Call("mark", uuid.uuid4().hex, 0)
+        os.write(self._pipe, json.dumps(asdict(mark)).encode() + b"\n")
+        await self.wait(lambda: mark in self._lines)
+        return self.calls("start", among)
 
     async def wait(
         self, true: Callable[[], T], within: float = 20.0, why: object = "the ledger"
@@ -159,6 +167,10 @@ class Stage:
                 **settings,
             )
         )
+
+    def client_environ(self) -> dict[str, str]:
+        """For a client in a process of its own."""
+        return {**os.environ, **self.fleet.environ}
 
     async def off_loop(self, work: Callable[..., T], *arguments: Any) -> T:
         """What blocks (starting and ending processes) runs beside the loop."""

@@ -94,7 +94,7 @@ async def test_killed_and_started_again_nothing_is_lost_or_spoken_twice(stage: S
         await stage.off_loop(valkey(stage).wait, 10)
         await stage.off_loop(valkey(stage).restart)
         await jobs.all_heard()
-        assert set(stage.ledger.calls("start", jobs.lines).values()) == {1}
+        assert set((await stage.ledger.asked(jobs.lines)).values()) == {1}
         for job in jobs.jobs:
             status = await job.status()
             assert (status.state, status.losses, status.attempts) == (State.SUCCEEDED, 0, 0)
@@ -107,7 +107,7 @@ async def test_cut_connections_cost_no_call(stage: Stage) -> None:
                 "CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"
             )
         await jobs.all_heard()
-        assert set(stage.ledger.calls("start", jobs.lines).values()) == {1}
+        assert set((await stage.ledger.asked(jobs.lines)).values()) == {1}
 
 
 async def test_a_stopped_server_is_nobodys_death(stage: Stage) -> None:
@@ -116,7 +116,7 @@ async def test_a_stopped_server_is_nobodys_death(stage: Stage) -> None:
         await asyncio.sleep(8)  # the fault itself: longer than any lease
         valkey(stage).kill(signal.SIGCONT)
         await jobs.all_heard()
-        assert set(stage.ledger.calls("start", jobs.lines).values()) == {1}
+        assert set((await stage.ledger.asked(jobs.lines)).values()) == {1}
         for job in jobs.jobs:
             status = await job.status()
             assert (status.state, status.losses) == (State.SUCCEEDED, 0)
@@ -144,7 +144,7 @@ async def test_after_the_loss_of_its_last_second_every_job_ends(stage: Stage) ->
             lambda: len(stage.ledger.calls("end", jobs.lines)) > len(ended) + 20
         )
         stored = set(await client.store.list("segments/"))
-        asked = stage.ledger.calls()
+        asked = await stage.ledger.asked()
         server.kill()
         await stage.off_loop(server.wait, 10)
         with log.open("r+b") as file:
@@ -165,7 +165,7 @@ async def test_after_the_loss_of_its_last_second_every_job_ends(stage: Stage) ->
         assert await client.fleet.running("") == set()
         counts = await client.counts()
         assert counts[State.RUNNING] == 0
-        again = stage.ledger.calls() - asked
+        again = (await stage.ledger.asked()) - asked
         for text in again:
             request = (await jobs.jobs[0].record()).request
             hash = segment_hash("default", request, text)

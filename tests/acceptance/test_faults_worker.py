@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from speechfleet import State, keys
+from speechfleet import State
 from speechfleet.errors import JobFailed
 from tests.acceptance.conftest import (
     Heard,
@@ -59,7 +59,7 @@ async def test_a_killed_worker_costs_only_the_segments_in_progress(stage: Stage)
         assert time.monotonic() - killed_at < 5.0
         for id, listener in zip(texts, await gather(*heard), strict=True):
             assert listener.audio == spoken(texts[id])
-        calls = stage.ledger.calls("start", [t for lines in texts.values() for t in lines])
+        calls = await stage.ledger.asked([t for lines in texts.values() for t in lines])
         assert len(calls) == 600, "every sentence was spoken"
         assert max(calls.values()) <= 2
         for id, lines in texts.items():
@@ -69,33 +69,6 @@ async def test_a_killed_worker_costs_only_the_segments_in_progress(stage: Stage)
         ended = [await job.status() for job in jobs]
         assert {status.state for status in ended} == {State.SUCCEEDED}
         assert sum(status.losses for status in ended) == len(lost)
-
-
-async def test_a_worker_that_slept_past_its_lease_writes_nothing(stage: Stage) -> None:
-    lines = sentences("the sleeper", 6)
-    async with stage.client() as client:
-        job = await submit(client, "sleeper", lines, pace=0.15)
-        heard = asyncio.create_task(Heard().listen(job))
-        await stage.ledger.wait(lambda: stage.ledger.calls("end", lines))
-        boot = (await job.record()).boot
-        [sleeper] = [worker for worker in stage.fleet.workers if worker.boot_id == boot]
-        sleeper.kill(signal.SIGSTOP)
-        try:
-            listener = await asyncio.wait_for(heard, 30)
-            record = await job.record()
-            assert record.state is State.SUCCEEDED
-            assert not record.fields["winner"].startswith(boot)
-            assert listener.audio == spoken(lines)
-            entries = await client.ledger.entries("default", job.id, 1, count=9999)
-        finally:
-            sleeper.kill(signal.SIGCONT)
-        # Its clean end comes after all that it still had to say.
-        assert await stage.off_loop(sleeper.stop) == 0
-        await stage.off_loop(stage.fleet.start_worker)
-        assert await client.ledger.entries("default", job.id, 1, count=9999) == entries
-        assert await client.store.list(keys.objects_of("default", job.id)) == [record.object]
-        assert (await Heard().listen(job)).audio == spoken(lines)
-        assert (await (await job.result()).read()).endswith(spoken(lines))
 
 
 async def test_a_job_that_kills_its_workers_ends_and_spares_its_neighbours(stage: Stage) -> None:
@@ -109,7 +82,7 @@ async def test_a_job_that_kills_its_workers_ends_and_spares_its_neighbours(stage
         assert caught.value.code == "worker_lost"
         await gather(*(job.result() for job in neighbours))
         assert [(await job.status()).state for job in neighbours] == [State.SUCCEEDED] * 20
-        assert stage.ledger.calls("start", ["Drink me."])["Drink me."] == 4
+        assert (await stage.ledger.asked(["Drink me."]))["Drink me."] == 4
         status = await poison.status()
         assert (status.state, status.losses) == (State.FAILED, 4)
 
@@ -150,5 +123,5 @@ async def test_a_drained_worker_hands_over_at_a_segment_boundary(tmp_path: Path)
                 record = await job.record()
                 assert (record.losses, record.attempts) == (0, 0)
                 # Spoken ahead, but not yet stored when the worker left.
-                calls = stage.ledger.calls("start", texts[job.id])
+                calls = await stage.ledger.asked(texts[job.id])
                 assert sum(calls.values()) - len(calls) <= 3

@@ -82,7 +82,7 @@ async def test_the_same_id_is_the_same_job(stage: Stage) -> None:
         for listener in await gather(*(Heard().listen(job) for job in jobs)):
             assert listener.audio == spoken(lines)
         assert (await (await submit(client, "same", lines)).status()).state is State.SUCCEEDED
-        assert set(stage.ledger.calls("start", lines).values()) == {1}
+        assert set((await stage.ledger.asked(lines)).values()) == {1}
 
 
 async def test_a_job_deleted_while_it_runs_does_not_come_back(stage: Stage) -> None:
@@ -98,7 +98,7 @@ async def test_a_job_deleted_while_it_runs_does_not_come_back(stage: Stage) -> N
             await waiting
         with pytest.raises(JobNotFound):
             await follower.result(timeout=5)
-        started = stage.ledger.calls("start", lines)
+        started = await stage.ledger.asked(lines)
         await stage.ledger.wait(lambda: stage.ledger.calls("closed", lines) == started)
         with pytest.raises(JobNotFound):
             await job.status()
@@ -113,7 +113,7 @@ async def test_what_failed_is_tried_again_until_it_works(stage: Stage) -> None:
         assert (await Heard().listen(limited)).audio == spoken(["Twice too fast."])
         status = await limited.status()
         assert (status.state, status.attempts) == (State.SUCCEEDED, 2)
-        assert stage.ledger.calls()["Twice too fast."] == 3
+        assert (await stage.ledger.asked())["Twice too fast."] == 3
 
 
 async def test_after_the_last_attempt_a_job_fails_with_its_last_error(stage: Stage) -> None:
@@ -126,8 +126,8 @@ async def test_after_the_last_attempt_a_job_fails_with_its_last_error(stage: Sta
             assert caught.value.code == (code or "request_rejected")
             status = await job.status()
             assert (status.state, status.attempts) == (State.FAILED, attempts)
-        assert stage.ledger.calls()["Never up."] == 3
-        assert stage.ledger.calls()["Never said."] == 1
+        assert (await stage.ledger.asked())["Never up."] == 3
+        assert (await stage.ledger.asked())["Never said."] == 1
         failed = {status.id for status in await client.jobs(State.FAILED)}
         assert {"down", "rejected"} <= failed
 
@@ -172,6 +172,6 @@ async def test_batch_leaves_a_quarter_of_the_slots_to_live_jobs(tmp_path: Path) 
             await stage.ledger.wait(lambda: len(stage.ledger.calls()) == 3)
             live = [await submit(client, f"live-{n}", [f"Live {n}."]) for n in range(4)]
             await gather(*(job.result() for job in live))
-            assert len(stage.ledger.calls()) == 3 + 4
+            assert len(await stage.ledger.asked()) == 3 + 4
             for status in await client.jobs():
                 await client.job(status.id).cancel()
