@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
-BUCKET = "speech"
+BUCKET = "speechfleet"
 
 # It ends with its standard input, so that tests that are killed leave no server behind.
 _PROGRAM = """

@@ -283,7 +283,7 @@ async def test_the_check_finds_what_may_not_be_listed(store: S3Store, wire: Wire
 
 async def test_a_store_without_a_prefix(s3_store_url: str) -> None:
     below, whole = open_store(s3_store_url), open_store("s3://speech")
-    assert (below.url, whole.url) == ("s3://speech/fleet", "s3://speech")
+    assert (below.url, whole.url) == ("s3://speechfleet/fleet", "s3://speechfleet")
     await below.put("a/b", b"1", media_type=WAV)
     assert await whole.list("") == ["fleet/a/b"]
     assert await whole.get("fleet/a/b") == b"1"
@@ -327,4 +327,4 @@ async def test_what_other_servers_need(store: S3Store, wire: Wire) -> None:
     (headers,) = wire.headers
     assert headers["If-None-Match"] == "*"
     assert not [name for name in headers if "checksum" in name.lower()]
-    assert "/speech/fleet/a?" in await store.link("a")
+    assert "/speechfleet/fleet/a?" in await store.link("a")

@@ -63,7 +63,9 @@ def test_nothing_is_published_beyond_this_host(services: dict[str, Any]) -> None
 
 def test_secrets_are_asked_for_not_written_down() -> None:
     text = COMPOSE.read_text(encoding="utf-8")
-    assert re.findall(r"SECRET_ACCESS_KEY: &\w+ (\S+)", text) == ["${AWS_SECRET_ACCESS_KEY:?set"]
+    written = re.findall(r"SECRET_ACCESS_KEY: (\S+)", text)
+    assert written
+    assert set(written) == {"${AWS_SECRET_ACCESS_KEY:?set"}
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
     assert re.search(r"^AWS_SECRET_ACCESS_KEY=$", example, re.MULTILINE)
 
@@ -93,8 +95,7 @@ def test_the_workers_environment_is_understood(
 def test_every_lane_is_served(workers: dict[str, Any]) -> None:
     commands = [worker["command"] for worker in workers.values()]
     lanes = [command[command.index("--lanes") + 1] for command in commands]
-    assert sorted(",".join(lanes).split(",")) == ["batch", "live", "session"]
-    assert "session" in lanes, "sessions have processes of their own"
+    assert sorted(",".join(lanes).split(",")) == ["batch", "live"]
 
 
 def test_a_real_server_takes_the_command_of_redis(
