@@ -282,7 +282,7 @@ async def test_the_check_finds_what_may_not_be_listed(store: S3Store, wire: Wire
 
 
 async def test_a_store_without_a_prefix(s3_store_url: str) -> None:
-    below, whole = open_store(s3_store_url), open_store("s3://speech")
+    below, whole = open_store(s3_store_url), open_store("s3://speechfleet")
     assert (below.url, whole.url) == ("s3://speechfleet/fleet", "s3://speechfleet")
     await below.put("a/b", b"1", media_type=WAV)
     assert await whole.list("") == ["fleet/a/b"]
