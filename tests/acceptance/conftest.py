@@ -87,6 +87,11 @@ class Ledger:
         await self.wait(lambda: mark in self._lines)
         return self.calls("start", among)
 
+    async def until(self, event: str, texts: Iterable[str] | None = None, count: int = 1) -> None:
+        """Until so many of these texts were started, ended, or closed."""
+        texts = None if texts is None else set(texts)
+        await self.wait(lambda: len(self.calls(event, texts)) >= count, why=f"{count} {event}")
+
     async def wait(
         self, true: Callable[[], T], within: float = 20.0, why: object = "the ledger"
     ) -> T:
@@ -167,6 +172,12 @@ class Stage:
                 **settings,
             )
         )
+
+    async def cut(self, *kinds: str) -> None:
+        """Close every connection of these kinds (normal, pubsub) at the server."""
+        async with self.client() as client:
+            for kind in kinds:
+                await client.connection.scripts.call("CLIENT", "KILL", "TYPE", kind)
 
     def client_environ(self) -> dict[str, str]:
         """For a client in a process of its own."""

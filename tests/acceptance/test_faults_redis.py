@@ -75,7 +75,7 @@ async def crowd(
     heard = [asyncio.create_task(Heard().listen(job)) for job in handles]
     try:
         firsts = [said[0] for said in texts.values()]
-        await stage.ledger.wait(lambda: len(stage.ledger.calls("end", firsts)) == jobs)
+        await stage.ledger.until("end", firsts, jobs)
         yield Crowd(texts, handles, heard)
     finally:
         for task in heard:
@@ -102,10 +102,7 @@ async def test_killed_and_started_again_nothing_is_lost_or_spoken_twice(stage: S
 
 async def test_cut_connections_cost_no_call(stage: Stage) -> None:
     async with stage.client() as client, crowd(stage, client, "cut") as jobs:
-        for kind in ("normal", "pubsub", "normal"):
-            await client.connection.redis.execute_command(
-                "CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"
-            )
+        await stage.cut("normal", "pubsub", "normal")
         await jobs.all_heard()
         assert set((await stage.ledger.asked(jobs.lines)).values()) == {1}
 
@@ -132,17 +129,15 @@ async def test_after_the_loss_of_its_last_second_every_job_ends(stage: Stage) ->
         [log] = server.folder.glob("appendonlydir/*.incr.aof")
         doomed = await submit(client, "doomed", ["Soon cancelled."], stall=True)
         early = await submit(client, "early", ["Ends in the lost moment."], pace=0.05)
-        await stage.ledger.wait(lambda: stage.ledger.calls("start", ["Soon cancelled."]))
-        await stage.ledger.wait(lambda: stage.ledger.calls("start", ["Ends in the lost moment."]))
+        await stage.ledger.until("start", ["Soon cancelled."])
+        await stage.ledger.until("start", ["Ends in the lost moment."])
         size = log.stat().st_size
         late = await submit(client, "late", sentences("the late", 3), pace=0.05)
         unbegun = await submit(client, "unbegun", ["Nobody serves this."], model=UNSERVED)
         await doomed.cancel()
         assert (await Heard().listen(early)).audio == spoken(["Ends in the lost moment."])
         ended = stage.ledger.calls("end", jobs.lines)
-        await stage.ledger.wait(
-            lambda: len(stage.ledger.calls("end", jobs.lines)) > len(ended) + 20
-        )
+        await stage.ledger.until("end", jobs.lines, len(ended) + 20)
         stored = set(await client.store.list("segments/"))
         asked = await stage.ledger.asked()
         server.kill()

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ from tests.acceptance.conftest import (
     submit,
 )
 
+Act = Callable[[], Awaitable[object]]
 OUTAGE = 4.0
 """Seconds for which the store refuses: well above the first waits between tries."""
 
@@ -76,13 +78,13 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
 @asynccontextmanager
 async def refusing_at_will(
     store: str | None, moto_url: str, folder: Path, patch: pytest.MonkeyPatch
-) -> AsyncIterator[tuple[Callable[[], object], Callable[[], object]]]:
+) -> AsyncIterator[tuple[Act, Act]]:
     """How to shut and to open the store of the fleet on this folder."""
     if store is None:
         root, away = folder / "data" / "store", folder / "unmounted"
         yield (
-            lambda: asyncio.to_thread(root.rename, away),
-            lambda: asyncio.to_thread(away.rename, root),
+            partial(asyncio.to_thread, root.rename, away),
+            partial(asyncio.to_thread, away.rename, root),
         )
         return
     parts = urlsplit(moto_url)
@@ -103,7 +105,7 @@ async def test_jobs_wait_for_a_store_that_refuses(
             async with stage.client() as client:
                 jobs = [await submit(client, id, said, pace=0.05) for id, said in texts.items()]
                 heard = [asyncio.create_task(Heard().listen(job)) for job in jobs]
-                await stage.ledger.wait(lambda: stage.ledger.calls("end", lines))
+                await stage.ledger.until("end", lines)
                 await shut()
                 await asyncio.sleep(OUTAGE)  # the fault itself
                 counts = await client.counts()
@@ -127,13 +129,13 @@ async def test_a_worker_that_slept_past_its_lease_writes_nothing(
             jobs = []
             for id, lines in texts.items():
                 job = await submit(client, id, lines, pace=0.2)
-                await stage.ledger.wait(lambda lines=lines: stage.ledger.calls("start", lines))
+                await stage.ledger.until("start", lines)
                 jobs.append(job)
             boots = {(await job.record()).boot for job in jobs}
             asleep = [worker for worker in stage.fleet.workers if worker.boot_id in boots]
             if len(asleep) == 2:
                 await stage.off_loop(stage.fleet.start_worker)
-            await stage.ledger.wait(lambda: stage.ledger.calls("end", texts["sleeper"]))
+            await stage.ledger.until("end", texts["sleeper"])
             for worker in asleep:
                 worker.kill(signal.SIGSTOP)
             before: dict[str, object] = {}

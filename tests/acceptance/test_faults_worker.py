@@ -38,9 +38,7 @@ async def test_a_killed_worker_costs_only_the_segments_in_progress(stage: Stage)
     async with stage.client() as client:
         jobs = [await submit(client, id, lines, pace=0.2) for id, lines in texts.items()]
         heard = [asyncio.create_task(Heard().listen(job)) for job in jobs]
-        await stage.ledger.wait(
-            lambda: len(stage.ledger.calls("end", first)) >= 45, why="first segments spoken"
-        )
+        await stage.ledger.until("end", first, 45)
         records = [await job.record() for job in jobs]
         assert {record.state for record in records} == {State.RUNNING}
         victim = max(stage.fleet.workers, key=lambda w: sum(r.boot == w.boot_id for r in records))
@@ -98,9 +96,7 @@ async def test_a_drained_worker_hands_over_at_a_segment_boundary(tmp_path: Path)
                 await submit(client, id, lines, pace=0.04)
                 for id, lines in {**long, **short}.items()
             ]
-            await stage.ledger.wait(
-                lambda: len(stage.ledger.calls("end", [t[0] for t in long.values()])) == 6
-            )
+            await stage.ledger.until("end", [t[0] for t in long.values()], 6)
             [leaver, _] = stage.fleet.workers
             leaver.kill(signal.SIGTERM)
             async with asyncio.timeout(5):

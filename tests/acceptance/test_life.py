@@ -92,7 +92,7 @@ async def test_a_job_deleted_while_it_runs_does_not_come_back(stage: Stage) -> N
         job = await submit(client, "deleted", lines, chunks=50)
         follower = await submit(other, "deleted", lines, chunks=50)
         waiting = asyncio.create_task(follower.result(timeout=20))
-        await stage.ledger.wait(lambda: stage.ledger.calls("start", lines))
+        await stage.ledger.until("start", lines)
         await job.delete()
         with pytest.raises((JobCancelled, JobNotFound)):
             await waiting
@@ -141,22 +141,16 @@ async def test_a_stalled_provider_leaves_room_for_others(tmp_path: Path) -> None
                 await submit(client, f"stalled-{n}", [f"Stalled {n}."], stall=True)
                 for n in range(6)
             ]
-            await stage.ledger.wait(lambda: len(stage.ledger.calls()) == 2)
+            await stage.ledger.until("start", count=2)
             calm = [
                 await submit(client, f"calm-{n}", [f"Calm {n}."], model="calm/paced")
                 for n in range(12)
             ]
             await gather(*(job.result() for job in calm))
-            assert (
-                sum(stage.ledger.calls("start", [f"Stalled {n}." for n in range(6)]).values()) == 2
-            )
-            for kind in ("normal", "pubsub"):
-                await client.connection.redis.execute_command("CLIENT", "KILL", "TYPE", kind)
+            assert len(await stage.ledger.asked()) == 12 + 2
+            await stage.cut("normal", "pubsub")
             for done in range(6):
-                running = await stage.ledger.wait(
-                    lambda done=done: len(stage.ledger.calls("start")) - 12 >= min(6, done + 2)
-                )
-                assert running
+                await stage.ledger.until("start", count=12 + min(6, done + 2))
                 records = [(job, await job.record()) for job in stalled]
                 job = next(job for job, record in records if record.state is State.RUNNING)
                 await job.cancel()
@@ -169,7 +163,7 @@ async def test_batch_leaves_a_quarter_of_the_slots_to_live_jobs(tmp_path: Path) 
         async with stage.client() as client:
             for n in range(8):
                 await submit(client, f"batch-{n}", [f"Batch {n}."], lane="batch", stall=True)
-            await stage.ledger.wait(lambda: len(stage.ledger.calls()) == 3)
+            await stage.ledger.until("start", count=3)
             live = [await submit(client, f"live-{n}", [f"Live {n}."]) for n in range(4)]
             await gather(*(job.result() for job in live))
             assert len(await stage.ledger.asked()) == 3 + 4

@@ -43,7 +43,7 @@ async def test_a_late_reader_hears_what_an_early_one_heard(stage: Stage) -> None
         early = asyncio.create_task(Heard().listen(job))
         late = []
         for line in lines[:5]:
-            await stage.ledger.wait(lambda line=line: stage.ledger.calls("end", [line]))
+            await stage.ledger.until("end", [line])
             late.append(asyncio.create_task(Heard().listen(client.job("late"))))
         for listener in await gather(early, *late):
             assert listener.audio == spoken(lines)
@@ -57,10 +57,8 @@ async def test_a_reader_that_was_cut_off_goes_on_where_it_was(stage: Stage) -> N
         job = await submit(client, "cut off", lines, pace=0.05)
         listeners = [asyncio.create_task(Heard().listen(job)) for _ in range(5)]
         for line in lines[::3]:
-            await stage.ledger.wait(lambda line=line: stage.ledger.calls("end", [line]))
-            await client.connection.redis.execute_command(
-                "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"
-            )
+            await stage.ledger.until("end", [line])
+            await stage.cut("normal")
         for listener in await gather(*listeners):
             assert listener.audio == spoken(lines)
             assert listener.rewinds == 0
@@ -107,7 +105,7 @@ async def test_a_long_job_leaves_redis_as_it_is_stored(stage: Stage) -> None:
     async with stage.client() as client:
         job = await submit(client, "long", lines, pace=0.02)
         early = asyncio.create_task(Heard().listen(job, accumulate=False))
-        await stage.ledger.wait(lambda: stage.ledger.calls("end", lines[15:16]))
+        await stage.ledger.until("end", lines[15:16])
         entries = await client.ledger.entries("default", "long", 1, count=9999)
         held = [entry for _, entry in entries if isinstance(entry, AudioEntry)]
         assert held[0].offset > 0, "nothing was trimmed"

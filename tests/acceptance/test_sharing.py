@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,16 +81,15 @@ async def test_a_backlog_is_left_in_peace_and_a_lost_message_is_sent_again(
     queue = keys.queue("live", "slow")
     with staged(tmp_path, workers=2, slots=1) as stage:
         async with stage.client() as client:
-            redis = client.connection.redis
+            redis: Any = client.connection.redis
             for n in range(2):
                 await submit(client, f"stall-{n}", [f"Stall {n}."], stall=True)
-            await stage.ledger.wait(lambda: len(stage.ledger.calls()) == 2)
+            await stage.ledger.until("start", count=2)
             messages = [Msg(name="", content=f"{n}.", id=f"b{n}") for n in range(BACKLOG)]
             await client.submit_many(messages, model=MODEL)
             sent = int(await redis.get(keys.PATTERNS["SEQUENCE"]))
             waiting = await redis.llen(queue + BEHIND)
-            raw = await redis.rpop(queue + BEHIND)
-            lost = Hint.decode(raw)
+            lost = Hint.decode(await redis.rpop(queue + BEHIND))
             assert lost is not None
             # Whoever waits at the head of the line takes what is sent again.
             found = await redis.brpop([queue], timeout=15)
