@@ -37,7 +37,15 @@ class LoopThread:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
-        threading.Thread(target=self.loop.run_forever, name="loop", daemon=True).start()
+        threading.Thread(target=self._run, name="loop", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self.loop.run_forever()
+        finally:
+            # Nobody stops it: a model has called sys.exit(). A heartbeat without a loop behind
+            # it would keep the jobs of this process from everybody else.
+            os._exit(1)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run it there and wait for it here."""
