@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import signal
+import sys
 from base64 import b64encode
 from collections import Counter
 from collections.abc import AsyncGenerator
@@ -54,8 +55,9 @@ class SlowModel(TTSModelBase):
     """Says ``chunks`` chunks, ``pace`` seconds before each.
 
     ``fail`` names what the first ``failures`` calls for a text in this process end in.
-    ``die``: kill the whole process after the first chunk. ``stall``: never say another word
-    after it. Model names: ``paced``, or ``tutorial`` for AgentScope's own lengths.
+    After the first chunk: ``die``, end the whole process, by ``"signal"`` 9 or by ``"exit"``;
+    ``stall``, never say another word. Model names: ``paced``, or ``tutorial`` for AgentScope's
+    own lengths.
     """
 
     capabilities: ClassVar[Capabilities] = Capabilities(input_limit=10_000, sample_rate=RATE)
@@ -71,7 +73,7 @@ class SlowModel(TTSModelBase):
         chunks: int = 5,
         fail: str = "",
         failures: int = 1_000_000,
-        die: bool = False,
+        die: str = "",
         stall: bool = False,
     ) -> None:
         super().__init__(model_name, stream)
@@ -100,8 +102,10 @@ class SlowModel(TTSModelBase):
                 if last := number == len(self._sizes) - 1:
                     tell("end", text)
                 yield _response(audio(text, size), is_last=last)
-                if self._die:
+                if self._die == "signal":
                     os.kill(os.getpid(), signal.SIGKILL)
+                if self._die == "exit":
+                    sys.exit(3)
                 if self._stall:
                     await asyncio.Event().wait()
         except (GeneratorExit, asyncio.CancelledError):

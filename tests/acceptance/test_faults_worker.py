@@ -69,18 +69,22 @@ async def test_a_killed_worker_costs_only_the_segments_in_progress(stage: Stage)
         assert sum(status.losses for status in ended) == len(lost)
 
 
-async def test_a_job_that_kills_its_workers_ends_and_spares_its_neighbours(stage: Stage) -> None:
+@pytest.mark.parametrize("how", ["signal", "exit"])
+async def test_a_job_that_kills_its_workers_ends_and_spares_its_neighbours(
+    stage: Stage, how: str
+) -> None:
     """It dies of the very first chunk each time, and takes the whole process along."""
-    texts = {f"neighbour-{n}": sentences(f"neighbour {n}", 3) for n in range(20)}
+    texts = {f"neighbour-{how}-{n}": sentences(f"neighbour {how} {n}", 3) for n in range(20)}
+    last_words = f"Drink me, {how}."
     async with stage.client() as client:
         neighbours = [await submit(client, id, lines, pace=0.1) for id, lines in texts.items()]
-        poison = await submit(client, "poison", ["Drink me."], die=True)
+        poison = await submit(client, f"poison-{how}", [last_words], die=how)
         with pytest.raises(JobFailed) as caught:
             await poison.result(timeout=45)
         assert caught.value.code == "worker_lost"
         await gather(*(job.result() for job in neighbours))
         assert [(await job.status()).state for job in neighbours] == [State.SUCCEEDED] * 20
-        assert (await stage.ledger.asked(["Drink me."]))["Drink me."] == 4
+        assert await stage.ledger.asked([last_words]) == {last_words: 4}
         status = await poison.status()
         assert (status.state, status.losses) == (State.FAILED, 4)
 
