@@ -51,6 +51,7 @@ def make_app(
     app.conf.update(
         broker_transport_options=options,
         broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,  # however long Redis is away
         task_ignore_result=True,
         task_acks_late=True,
         task_serializer="json",
