@@ -22,7 +22,7 @@ from speechfleet.jobs import (
 )
 from speechfleet.keys import JobKeys
 from speechfleet.ledger.connection import Connection
-from speechfleet.ledger.scripts import Argument
+from speechfleet.ledger.pipe import Argument
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from speechfleet.jobs import (
     Segment,
 )
 from speechfleet.keys import JobKeys
-from speechfleet.ledger.scripts import Argument, Scripts
+from speechfleet.ledger.pipe import Argument
+from speechfleet.ledger.scripts import Scripts
 
 
 class LeaseLost(Exception):
@@ -75,11 +76,11 @@ class Lease:
     async def publish(
         self,
         start: int,
-        data: bytes | memoryview,
+        data: bytes,
         *,
         started: Started,
         limit: int,
-        so_far: bytes | memoryview | None = None,
+        so_far: bytes | None = None,
     ) -> int:
         """Append the audio [start, start + len(data)).
 

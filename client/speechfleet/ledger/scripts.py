@@ -1,10 +1,9 @@
-"""The Lua scripts: filled in, loaded, run; and commands of one moment sent as one write."""
+"""The Lua scripts: filled in, loaded, run."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
@@ -16,71 +15,15 @@ from redis.exceptions import NoScriptError
 
 from speechfleet.jobs import TRANSITIONS
 from speechfleet.keys import PATTERNS
+from speechfleet.ledger.pipe import Argument, Pipe
 from speechfleet.message import BEHIND, TEMPLATE
 from speechfleet.settings import Settings
-
-Argument = str | bytes | memoryview | int | float
-_Command = tuple[Argument, ...]
 
 STAND_ALONE = ("publish", "rewind", "reclaim", "beat")
 """Scripts that do without the prelude: the first two run for every chunk."""
 REFUSED_WHEN_FULL = ("submit", "retry")
 """All others pass the memory limit: what was begun can always be ended. Audio has a limit of
 its own, ``stream_bytes``."""
-BATCH = 128
-"""Commands in one write."""
-WRITES = 2
-"""Writes under way at once."""
-
-
-class Pipe:
-    """Commands of concurrent tasks, sent together.
-
-    What waits when a connection is free goes out as one pipeline. That, not the commands, is
-    what a client library costs: a fleet's worker runs hundreds of small commands at once.
-    """
-
-    def __init__(self, redis: redis.asyncio.Redis) -> None:
-        self._redis = redis
-        self._waiting: deque[tuple[_Command, asyncio.Future[Any]]] = deque()
-        self._writers: set[asyncio.Task[None]] = set()
-
-    async def call(self, *command: Argument) -> Any:
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append((command, future))
-        if len(self._writers) < WRITES:
-            writer = asyncio.create_task(self._write())
-            self._writers.add(writer)
-            writer.add_done_callback(self._writers.discard)
-        return await future
-
-    async def _write(self) -> None:
-        while self._waiting:
-            count = min(BATCH, len(self._waiting))
-            batch = [self._waiting.popleft() for _ in range(count)]
-            try:
-                pipeline = self._redis.pipeline(transaction=False)
-                for command, _ in batch:
-                    pipeline.execute_command(*command)
-                replies = await pipeline.execute(raise_on_error=False)
-            except Exception as error:  # noqa: BLE001 # every waiting task gets it
-                replies = [error] * len(batch)
-            except asyncio.CancelledError:
-                for _, future in batch:
-                    future.cancel()
-                raise
-            for (_, future), reply in zip(batch, replies, strict=True):
-                if future.done():
-                    continue
-                if isinstance(reply, Exception):
-                    future.set_exception(reply)
-                else:
-                    future.set_result(reply)
-
-    async def close(self) -> None:
-        for writer in list(self._writers):
-            writer.cancel()
-        await asyncio.gather(*self._writers, return_exceptions=True)
 
 
 class Scripts:
@@ -114,7 +57,7 @@ class Scripts:
         """Once for all who found it missing at the same moment."""
         loading = self._loading.get(source)
         if loading is None:
-            loading = asyncio.ensure_future(self.pipe.call("SCRIPT LOAD", source))
+            loading = asyncio.ensure_future(self.pipe.call("SCRIPT", "LOAD", source))
             self._loading[source] = loading
             loading.add_done_callback(lambda _: self._loading.pop(source, None))
         await loading
