@@ -12,7 +12,7 @@ from typing import Any, Literal, NotRequired, Self, TypedDict
 
 from pydantic import SecretStr
 
-from speechfleet.errors import MisconfiguredError, UnknownModel
+from speechfleet.errors import UnknownModel
 from speechfleet.job import AsyncJob, Status
 from speechfleet.jobs import Lane, Record, Request, SegmentMode, State, Wire, check_id
 from speechfleet.ledger import Connection, Fleet, Hub, Jobs
@@ -98,12 +98,7 @@ class AsyncClient:
     def store(self) -> Store:
         """Opened when it is first needed. Raises MisconfiguredError, MissingExtra."""
         if self._store is None:
-            if self.settings.store is None:
-                raise MisconfiguredError(
-                    "no object store is set: give SPEECHFLEET_STORE, s3://bucket/prefix or "
-                    "file:///folder, the same that the workers use"
-                )
-            self._store = open_store(self.settings.store)
+            self._store = open_store(self.settings.required_store)
         return self._store
 
     async def submit(self, msg: Msg | str, **order: Any) -> AsyncJob:

@@ -102,6 +102,16 @@ class Settings(BaseSettings):
             return tuple(host.strip() for host in value.split(",") if host.strip())
         return value
 
+    @property
+    def required_store(self) -> str:
+        """The store's URL; MisconfiguredError where none is set."""
+        if self.store is None:
+            raise MisconfiguredError(
+                "no object store is set: give SPEECHFLEET_STORE, s3://bucket/prefix or "
+                "file:///folder, the same for workers and clients"
+            )
+        return self.store
+
     @classmethod
     def load(cls, **overrides: Any) -> Settings:
         """From the environment; a wrong value is a MisconfiguredError that names it."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -25,6 +26,7 @@ from tests.acceptance.conftest import (
     submit,
 )
 
+T = TypeVar("T")
 Act = Callable[[], Awaitable[object]]
 OUTAGE = 4.0
 """Seconds for which the store refuses: well above the first waits between tries."""
@@ -94,6 +96,16 @@ async def refusing_at_will(
     await door.shut()
 
 
+@asynccontextmanager
+async def off_loop(manager: AbstractContextManager[T]) -> AsyncIterator[T]:
+    """The door is on this loop, and a worker knocks while it starts."""
+    entered = await asyncio.to_thread(manager.__enter__)
+    try:
+        yield entered
+    finally:
+        await asyncio.to_thread(manager.__exit__, None, None, None)
+
+
 async def test_jobs_wait_for_a_store_that_refuses(
     store: str | None, moto_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,7 +113,7 @@ async def test_jobs_wait_for_a_store_that_refuses(
     texts = {f"patient-{n}": sentences(f"patient {n}", 8) for n in range(8)}
     lines = [line for said in texts.values() for line in said]
     async with refusing_at_will(store, moto_url, tmp_path, monkeypatch) as (shut, open_again):
-        with staged(tmp_path, slots=20, store_url=store) as stage:
+        async with off_loop(staged(tmp_path, slots=20, store_url=store)) as stage:
             async with stage.client() as client:
                 jobs = [await submit(client, id, said, pace=0.05) for id, said in texts.items()]
                 heard = [asyncio.create_task(Heard().listen(job)) for job in jobs]

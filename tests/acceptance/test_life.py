@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -169,3 +172,20 @@ async def test_batch_leaves_a_quarter_of_the_slots_to_live_jobs(tmp_path: Path) 
             assert len(await stage.ledger.asked()) == 3 + 4
             for status in await client.jobs():
                 await client.job(status.id).cancel()
+
+
+@pytest.mark.parametrize("url", ["file:///nowhere/at/all", "ftp://x", ""])
+def test_a_worker_with_a_wrong_store_says_so_and_ends(redis_url: str, url: str) -> None:
+    environ = {"PATH": os.environ["PATH"], "SPEECHFLEET_REDIS_URL": redis_url}
+    done = subprocess.run(
+        [sys.executable, "-m", "speechfleet_worker"],
+        env=environ | ({"SPEECHFLEET_STORE": url} if url else {}),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert "SPEECHFLEET_STORE" in done.stderr or "/nowhere/at/all" in done.stderr

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -91,9 +92,10 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
             servers[model] = stack.enter_context(kind(milliseconds=10).thread())
             environ |= servers[model].environment()
         endpoints = {}
-        for name, flavour in (("kokoro", "kokoro"), ("vllm", "vllm")):
+        named: tuple[Literal["kokoro", "vllm"], ...] = ("kokoro", "vllm")
+        for name in named:
             key = f"key-of-{name}"
-            server = OpenAIServer(flavour=flavour, milliseconds=10, keys=[key])
+            server = OpenAIServer(flavour=name, milliseconds=10, keys=[key])
             servers[f"{name}/any-name"] = stack.enter_context(server.thread())
             environ[f"{name.upper()}_KEY"] = key
             endpoints[name] = {"base_url": server.base_url, "key_env": f"{name.upper()}_KEY"}
@@ -145,8 +147,7 @@ async def test_named_endpoints_stand_side_by_side(setting: Setting, name: str) -
     server = setting.servers[f"{name}/any-name"]
     text = next(TEXTS)
     fleet = setting.fleet
-    environ = {"redis_url": fleet.redis_url, "store": fleet.store_url}
-    async with AsyncClient(**environ) as client:
+    async with AsyncClient(redis_url=fleet.redis_url, store=fleet.store_url) as client:
         job = await client.submit(text, model=f"{name}/any-name", voice="af_heart")
         stored = await (await job.result(30)).read()
     assert wav.decode(stored).pcm == speech(text, 24_000, 10)

@@ -16,6 +16,7 @@ from speechfleet.errors import ObjectExists, StoreDenied, StoreUnavailable
 from speechfleet.jobs import Request
 from speechfleet.ledger import Lease
 from speechfleet.store import Store, Upload
+from speechfleet.store.base import Data
 from speechfleet_worker.audio import FORMATS, Encoder
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,9 @@ IN_MEMORY = 1 << 20
 """Bytes of an encoded object up to which it is one put at the end."""
 FIRST_WAIT = 0.2
 LONGEST_WAIT = 5.0
+DENIED_FOR = 60.0
+"""Seconds for which a denial is taken for a passing one (a mount that went, a key that turns):
+what was spoken is paid for. A wrong setting is found when the worker starts."""
 
 
 class Patience:
@@ -35,13 +39,14 @@ class Patience:
 
     async def __call__(self, operation: Callable[[], Awaitable[T]]) -> T:
         loop = asyncio.get_running_loop()
-        end, wait = loop.time() + self._seconds, FIRST_WAIT
+        began, wait = loop.time(), FIRST_WAIT
         while True:
             try:
                 return await operation()
             except (StoreUnavailable, StoreDenied) as error:
-                # Denied, too: what was spoken is paid for, and somebody may mend it in time.
-                if loop.time() + wait > end:
+                denied = isinstance(error, StoreDenied)
+                patience = min(self._seconds, DENIED_FOR) if denied else self._seconds
+                if loop.time() + wait > began + patience:
                     raise
                 log.warning("the object store refuses, waiting: %s", error)
             await asyncio.sleep(wait)
@@ -81,7 +86,8 @@ class Output:
         if format == "pcm":
             self._media_type = f"audio/pcm;rate={sample_rate}"
         self._metadata = dict(metadata)
-        self._held = bytearray()
+        self._held: list[bytes] = []
+        self._held_size = 0
         self._size = 0
         self._pcm = 0
         self._upload: Upload | None = None
@@ -94,33 +100,40 @@ class Output:
             await self._take(self._encoder.write(pcm))
 
     async def _take(self, data: bytes) -> None:
-        self._held += data
-        self._size += len(data)
-        if len(self._held) < IN_MEMORY:
+        self._hold(data)
+        if self._held_size < IN_MEMORY:
             return
         if self._upload is None:
             self._upload = self._store.upload(
                 self._key, media_type=self._media_type, metadata=self._metadata
             )
-        upload, held = self._upload, bytes(self._held)
+        upload, held = self._upload, b"".join(self._held)
         await self._patient(lambda: upload.write(held))
         self._held.clear()
+        self._held_size = 0
+
+    def _hold(self, data: bytes) -> None:
+        self._held.append(data)
+        self._held_size += len(data)
+        self._size += len(data)
 
     async def commit(self) -> Stored:
         """Store what was written. Raises StoreError; the audio stays until it is stored."""
-        tail, patches = await asyncio.to_thread(self._encoder.finish)
-        self._held += tail
-        self._size += len(tail)
+        if self._threaded:
+            tail, patches = await asyncio.to_thread(self._encoder.finish)
+        else:
+            tail, patches = self._encoder.finish()
+        self._hold(tail)
         duration_ms = round(self._pcm / 2 / self._rate * 1000)
         metadata = {**self._metadata, "duration-ms": str(duration_ms)}
         upload = self._upload
         if upload is None:
+            data = bytearray().join(self._held)
             for offset, patch in patches:
-                self._held[offset : offset + len(patch)] = patch
-            data = bytes(self._held)
+                data[offset : offset + len(patch)] = patch
             await self._put(data, metadata)
         else:
-            rest = bytes(self._held)
+            rest = b"".join(self._held)
             if rest:
                 await self._patient(lambda: upload.write(rest))
             for offset, patch in patches:
@@ -128,7 +141,7 @@ class Output:
             await self._patient(lambda: _unless_there(upload.commit(metadata)))
         return Stored(self._key, self._media_type, self._size, duration_ms)
 
-    async def _put(self, data: bytes, metadata: Mapping[str, str]) -> None:
+    async def _put(self, data: Data, metadata: Mapping[str, str]) -> None:
         await self._patient(
             lambda: _unless_there(
                 self._store.put(self._key, data, media_type=self._media_type, metadata=metadata)

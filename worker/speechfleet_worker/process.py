@@ -8,7 +8,6 @@ import socket
 import time
 import uuid
 
-from speechfleet.errors import MisconfiguredError
 from speechfleet.ledger import Connection, Fleet, Hub, Jobs
 from speechfleet.settings import Settings
 from speechfleet.store import open_store
@@ -27,18 +26,13 @@ class Process:
     """Connections, the store and the settings, by one boot id. Made on the loop that uses it."""
 
     def __init__(self, settings: Settings, boot: str) -> None:
-        if settings.store is None:
-            raise MisconfiguredError(
-                "no object store is set: give SPEECHFLEET_STORE, s3://bucket/prefix or "
-                "file:///folder"
-            )
         self.settings = settings
         self.boot = boot
         self.connection = Connection(settings, patience=PATIENCE)
         self.jobs = Jobs(self.connection)
         self.fleet = Fleet(self.connection)
         self.hub = Hub(self.connection)
-        self.store = open_store(settings.store)
+        self.store = open_store(settings.required_store)
         self._leave_at = math.inf
 
     def drain(self) -> None:

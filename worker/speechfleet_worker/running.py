@@ -17,11 +17,12 @@ from celery import signals
 from celery.exceptions import SecurityWarning
 
 from speechfleet import keys
-from speechfleet.errors import MisconfiguredError
+from speechfleet.errors import MisconfiguredError, StoreUnavailable
 from speechfleet.jobs import Lane
 from speechfleet.ledger.connection import heartbeat_client
 from speechfleet.message import Hint
 from speechfleet.settings import Settings
+from speechfleet.store import open_store
 from speechfleet_worker.app import make_app
 from speechfleet_worker.intake import Intake
 from speechfleet_worker.providers import registry
@@ -73,6 +74,7 @@ def run(
     queues = [keys.queue(lane, name) for lane in lanes for name in ready]
     registry.preload(ready, settings)
     loop = LoopThread()
+    loop.run(check_store(settings))
     intake = Intake(settings, lanes, ready)
     worker = loop.run(_start(settings, boot, queues, availability, intake))
 
@@ -149,6 +151,17 @@ def _drain(loop: LoopThread, worker: Worker, heartbeat: Heartbeat) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+async def check_store(settings: Settings) -> None:
+    """A store that is set wrongly ends the worker here; one that is away is waited for."""
+    store = open_store(settings.required_store)
+    try:
+        await store.check()
+    except StoreUnavailable as error:
+        log.warning("the object store is not there yet: %s", error)
+    finally:
+        await store.close()
 
 
 async def _start(
