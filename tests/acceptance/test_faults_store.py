@@ -112,23 +112,25 @@ async def test_jobs_wait_for_a_store_that_refuses(
     """They hold what was spoken, and nothing is spoken again."""
     texts = {f"patient-{n}": sentences(f"patient {n}", 8) for n in range(8)}
     lines = [line for said in texts.values() for line in said]
-    async with refusing_at_will(store, moto_url, tmp_path, monkeypatch) as (shut, open_again):
-        async with off_loop(staged(tmp_path, slots=20, store_url=store)) as stage:
-            async with stage.client() as client:
-                jobs = [await submit(client, id, said, pace=0.05) for id, said in texts.items()]
-                heard = [asyncio.create_task(Heard().listen(job)) for job in jobs]
-                await stage.ledger.until("end", lines)
-                await shut()
-                await asyncio.sleep(OUTAGE)  # the fault itself
-                counts = await client.counts()
-                assert (counts[State.RUNNING], counts[State.FAILED]) == (8, 0)
-                await open_again()
-                for job, listener in zip(jobs, await gather(*heard), strict=True):
-                    assert listener.audio == spoken(texts[job.id])
-                    status = await job.status()
-                    assert (status.state, status.attempts) == (State.SUCCEEDED, 0)
-                    assert (await (await job.result()).read()).endswith(spoken(texts[job.id]))
-                assert await stage.ledger.asked(lines) == dict.fromkeys(lines, 1)
+    async with (
+        refusing_at_will(store, moto_url, tmp_path, monkeypatch) as (shut, open_again),
+        off_loop(staged(tmp_path, slots=20, store_url=store)) as stage,
+        stage.client() as client,
+    ):
+        jobs = [await submit(client, id, said, pace=0.05) for id, said in texts.items()]
+        heard = [asyncio.create_task(Heard().listen(job)) for job in jobs]
+        await stage.ledger.until("end", lines)
+        await shut()
+        await asyncio.sleep(OUTAGE)  # the fault itself
+        counts = await client.counts()
+        assert (counts[State.RUNNING], counts[State.FAILED]) == (8, 0)
+        await open_again()
+        for job, listener in zip(jobs, await gather(*heard), strict=True):
+            assert listener.audio == spoken(texts[job.id])
+            status = await job.status()
+            assert (status.state, status.attempts) == (State.SUCCEEDED, 0)
+            assert (await (await job.result()).read()).endswith(spoken(texts[job.id]))
+        assert await stage.ledger.asked(lines) == dict.fromkeys(lines, 1)
 
 
 async def test_a_worker_that_slept_past_its_lease_writes_nothing(
