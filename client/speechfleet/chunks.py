@@ -11,7 +11,7 @@ into chunks. The promises that hold for every reader, whenever it starts:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
@@ -118,9 +118,9 @@ class MalformedEntry(SpeechFleetError):
 def encode(entry: Entry) -> list[str | bytes | int]:
     """The entry as XADD takes it: field, value, field, value, ..."""
     flat: list[str | bytes | int] = ["kind", entry.kind]
-    for field in fields(entry):
-        value = getattr(entry, field.name)
-        flat += (field.name, int(value) if isinstance(value, bool) else value)
+    for name, _, _ in _FIELDS[type(entry)]:
+        value = getattr(entry, name)
+        flat += (name, int(value) if isinstance(value, bool) else value)
     return flat
 
 
@@ -131,20 +131,25 @@ def decode(raw: Mapping[bytes, bytes]) -> Entry | None:
         return None
     values: dict[str, object] = {}
     try:
-        for field in fields(kind):
-            if (value := raw.get(field.name.encode())) is not None:
-                values[field.name] = _READ[str(field.type)](value)
+        for name, key, read in _FIELDS[kind]:
+            if (value := raw.get(key)) is not None:
+                values[name] = read(value)
         return kind(**values)  # type: ignore[arg-type]  # read by the very types of the fields
     except (TypeError, ValueError) as error:
         raise MalformedEntry(f"a {kind.kind!r} entry cannot be read: {error}") from None
 
 
-_READ = {
+_READ: dict[str, Callable[[bytes], object]] = {
     "int": int,
     "str": lambda value: value.decode("utf-8", "replace"),
     "bool": lambda value: value == b"1",
     "bytes": bytes,
 }
+_FIELDS: dict[type[Entry], list[tuple[str, bytes, Callable[[bytes], object]]]] = {
+    kind: [(each.name, each.name.encode(), _READ[str(each.type)]) for each in fields(kind)]
+    for kind in ENTRIES.values()
+}
+"""Looked up once: a reader decodes an entry a chunk."""
 
 
 class Gap(Exception):

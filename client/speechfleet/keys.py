@@ -29,6 +29,7 @@ Names are percent-encoded, so that ``:`` separates and ``/`` joins: a job's *nam
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from urllib.parse import quote, unquote
 
 PREFIX = "speechfleet.1"
@@ -86,7 +87,7 @@ class JobKeys:
         filled = PATTERNS[pattern].replace("{namespace}", self._ns)
         return filled.replace("{job}", f"{self._ns}:{self._id}")
 
-    @property
+    @cached_property
     def streams(self) -> str:
         """Prefix; the epoch follows."""
         return self._fill("STREAMS")

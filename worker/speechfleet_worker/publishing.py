@@ -20,8 +20,8 @@ class Publisher:
     """Publishes one execution's audio from ``position`` on.
 
     Small pieces wait for company until there are `MIN_ENTRY` bytes; `flush` sends the rest.
-    What was published since the last `checkpoint` is kept, so that a server which lost its
-    last second can be given it again.
+    What was published since the last `checkpoint` is kept, piece by piece and uncopied, so
+    that a server which lost its last second can be given it again.
     """
 
     def __init__(
@@ -31,52 +31,63 @@ class Publisher:
         self._started = started
         self._limit = limit
         self._base = position
-        self._kept = bytearray()
-        self._sent = position
+        self._end = position
+        self._kept: list[bytes] = []  # [base, end)
+        self._small = b""
         self._so_far: bytearray | None = bytearray() if accumulated else None
         if accumulated and position:
             raise Forgotten  # the accumulated wire has no middle to begin in
 
-    @property
-    def position(self) -> int:
-        """Bytes of the job's audio, including those not yet sent."""
-        return self._base + len(self._kept)
-
     async def write(self, pcm: bytes) -> None:
-        self._kept += pcm
-        while self.position - self._sent >= MIN_ENTRY:
-            await self._send(min(MAX_ENTRY, self.position - self._sent))
+        pcm, self._small = self._small + pcm if self._small else pcm, b""
+        for start in range(0, len(pcm), MAX_ENTRY):
+            entry = pcm[start : start + MAX_ENTRY]
+            if len(entry) < MIN_ENTRY:
+                self._small = entry
+            else:
+                await self._send(entry)
 
     async def flush(self) -> None:
-        while self._sent < self.position:
-            await self._send(min(MAX_ENTRY, self.position - self._sent))
+        small, self._small = self._small, b""
+        if small:
+            await self._send(small)
 
     def checkpoint(self) -> None:
-        """All that was written lies in a stored segment: it need not be kept."""
-        self._base = self.position
-        self._kept = bytearray()
+        """All that was sent lies in a stored segment: it need not be kept."""
+        self._base = self._end
+        self._kept.clear()
 
-    async def _send(self, size: int) -> None:
-        at = self._sent - self._base
-        data = bytes(self._kept[at : at + size])
-        so_far = None
-        if self._so_far is not None:
-            del self._so_far[self._sent :]
-            self._so_far += data
-            if len(self._so_far) > MAX_ACCUMULATED:
-                raise InvalidRequest(
-                    f"wire='accumulated' carries at most {MAX_ACCUMULATED >> 20} MB of audio: "
-                    "use the normal wire, every reader accumulates it",
-                    code="audio_too_long",
+    async def _send(self, entry: bytes) -> None:
+        start = self._end
+        self._kept.append(entry)
+        self._end += len(entry)
+        held = await self._publish(start, entry)
+        while held < self._end:  # the server lost its last second
+            again = b"".join(self._kept)[held - self._base :]
+            held = await self._publish(held, again[:MAX_ENTRY])
+
+    async def _publish(self, start: int, entry: bytes) -> int:
+        """Up to where the server holds the audio now."""
+        so_far = None if self._so_far is None else self._accumulated(self._so_far, start, entry)
+        while True:
+            try:
+                held = await self._lease.publish(
+                    start, entry, started=self._started, limit=self._limit, so_far=so_far
                 )
-            so_far = bytes(self._so_far)
-        try:
-            held = await self._lease.publish(
-                self._sent, data, started=self._started, limit=self._limit, so_far=so_far
+            except StreamFull:
+                await asyncio.sleep(FULL_WAIT)
+                continue
+            if held < self._base:
+                raise Forgotten
+            return held
+
+    def _accumulated(self, so_far: bytearray, start: int, entry: bytes) -> bytes:
+        del so_far[start:]
+        so_far += entry
+        if len(so_far) > MAX_ACCUMULATED:
+            raise InvalidRequest(
+                f"wire='accumulated' carries at most {MAX_ACCUMULATED >> 20} MB of audio: "
+                "use the normal wire, every reader accumulates it",
+                code="audio_too_long",
             )
-        except StreamFull:
-            await asyncio.sleep(FULL_WAIT)
-            return
-        if held < self._base:
-            raise Forgotten
-        self._sent = held
+        return bytes(so_far)

@@ -12,17 +12,18 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from speechfleet.errors import (
     IncompleteAudio,
     ProviderError,
-    ProviderTimeout,
     ProviderUnavailable,
     SpeechFleetError,
 )
 from speechfleet.settings import Timeouts
 from speechfleet.tts import BYTES_PER_SAMPLE, Msg, TTSModelBase, TTSResponse, TTSUsage
+from speechfleet_worker.providers.base import Watch
 
 
 @dataclass(frozen=True)
@@ -72,29 +73,26 @@ async def _responses(
     model: TTSModelBase, msg: Msg, timeouts: Timeouts
 ) -> AsyncGenerator[TTSResponse, None]:
     """The responses within the time-outs, which hold for people's own classes too."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + timeouts.call
-    limit = timeouts.first_audio + timeouts.connect
+    watch = Watch(timeouts)
+    watch.limit += timeouts.connect
     responses: AsyncIterator[TTSResponse] | None = None
     try:
+        with watch:
+            answer = await model.synthesize(msg)
+        if not isinstance(answer, AsyncIterator):
+            yield answer
+            return
+        responses = answer
         while True:
-            try:
-                async with asyncio.timeout(min(limit, end - loop.time())):
-                    if responses is None:
-                        answer = await model.synthesize(msg)
-                        if not isinstance(answer, AsyncIterator):
-                            yield answer
-                            return
-                        responses = answer
-                    response = await anext(responses)
-            except StopAsyncIteration:
-                return
-            except TimeoutError:
-                raise ProviderTimeout(f"nothing came from the model within {limit:g} s") from None
+            with watch:
+                response = await anext(responses)
             if response.media_type:
-                limit = timeouts.silence + timeouts.connect
+                watch.limit, watch.what = timeouts.silence + timeouts.connect, "silence"
             yield response
+    except StopAsyncIteration:
+        return
     finally:
+        watch.close()
         if isinstance(responses, AsyncGenerator):
             await responses.aclose()
 
@@ -106,6 +104,7 @@ def _piece(response: TTSResponse, data: bytes) -> Piece:
     return Piece(data, rate, channels, response.usage, response.metadata or {})
 
 
+@lru_cache(maxsize=64)
 def parse_media_type(media_type: str) -> tuple[int, int]:
     """(sample rate, channels) of ``audio/pcm;rate=24000[;channels=1]``."""
     kind, *parameters = (part.strip() for part in media_type.split(";"))

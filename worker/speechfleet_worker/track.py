@@ -83,7 +83,7 @@ class Track:
 
     async def take(self, item: Ahead, ahead: LookAhead) -> None:
         """Publish a segment as it comes, then store it and record it."""
-        pcm = bytearray()
+        parts: list[bytes] = []
         resampler: Resampler | None = None
         async with aclosing(item.audio()) as pieces:
             async for piece in pieces:
@@ -95,12 +95,12 @@ class Track:
                         piece.sample_rate, self._rate, piece.channels
                     )
                     data = resampler.feed(data)
-                pcm += data
+                parts.append(data)
                 await self._publish(data)
                 ahead.fill()
         if resampler is not None:
             tail = resampler.flush()
-            pcm += tail
+            parts.append(tail)
             await self._publish(tail)
         if resampler is not None and item.spoken.cached:
             # What the record names must be at the stream's rate, readers cannot resample.
@@ -111,8 +111,10 @@ class Track:
         await self._publish(gap)
         if self._publisher is not None:
             await self._publisher.flush()
-        await self._write_object(bytes(pcm) + gap)
-        await self._record_segment(item, bytes(pcm), len(pcm) + len(gap), resampler is not None)
+        pcm = b"".join(parts)
+        await self._write_object(pcm)
+        await self._write_object(gap)
+        await self._record_segment(item, pcm, len(pcm) + len(gap), resampler is not None)
 
     async def _record_segment(self, item: Ahead, pcm: bytes, size: int, resampled: bool) -> None:
         spoken, index = item.spoken, item.segment.index

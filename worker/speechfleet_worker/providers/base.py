@@ -216,7 +216,7 @@ async def timed(
     parts: AsyncGenerator[Audio | Report, None], timeouts: Timeouts
 ) -> AsyncGenerator[Audio | Report, None]:
     """The same parts, or ProviderTimeout naming which of the time-outs passed."""
-    watch = _Watch(timeouts)
+    watch = Watch(timeouts)
     async with aclosing(parts):
         try:
             while True:
@@ -231,7 +231,7 @@ async def timed(
             watch.close()
 
 
-class _Watch:
+class Watch:
     """Each ``with`` is one wait, cancelled when its time is over.
 
     `asyncio.timeout` would do, were it not that a timer for each chunk costs as much as the
