@@ -29,8 +29,8 @@ check: $(VENV)/.dev ## Style and types
 	@$(BIN)/python -m mypy
 
 bench: $(VENV)/.dev ## Benchmarks; fails where one is below its floor
-	@failed=; for script in tests/benchmarks/bench_*.py; do \
-		echo "== $$script"; $(BIN)/python $$script || failed="$$failed $$script"; \
+	@failed=; for script in tests/benchmarks/bench_*.py; do name=$$(basename $$script .py); \
+		echo "== $$name"; $(BIN)/python -m tests.benchmarks.$$name || failed="$$failed $$name"; \
 	done; [ -z "$$failed" ] || { echo "below the floor:$$failed" >&2; exit 1; }
 
 clean: ## Remove what was set up or built here

@@ -1,6 +1,6 @@
 """What the DashScope adapters cost over the bare SDK, on the same loopback server.
 
-    python tests/benchmarks/bench_dashscope.py
+    .venv/bin/python -m tests.benchmarks.bench_dashscope
 
 Calls alternate between the two, so that the machine's moods hit both, and both end with the
 whole audio in hand. The floors: the first

@@ -1,0 +1,101 @@
+"""From submit to the first chunk in a subscriber's hands, on an idle fleet.
+
+    .venv/bin/python -m tests.benchmarks.bench_latency
+
+The model answers at once, so what is measured is all that speechfleet adds. Every text is
+new: none comes from the cache.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from speechfleet import AsyncClient, Msg
+from speechfleet.keys import JobKeys
+from speechfleet.local import EmbeddedFleet
+from speechfleet.tts import AudioBuffer, TTSModelBase, TTSResponse
+from tests.benchmarks.floors import ROOT, Floors, main, percentiles
+
+JOBS = 400
+EVERY = 1 / 20
+P50, P99 = 5.0, 15.0
+CHUNK = bytes(20_000)
+
+
+class Instant(TTSModelBase):
+    """Two chunks, without any delay."""
+
+    def __init__(self, model_name: str, stream: bool, voice: str) -> None:
+        super().__init__(model_name, stream)
+
+    async def synthesize(
+        self, msg: Msg | None = None, **kwargs: Any
+    ) -> AsyncGenerator[TTSResponse, None]:
+        return self._speak()
+
+    async def _speak(self) -> AsyncGenerator[TTSResponse, None]:
+        buffer = AudioBuffer()
+        for is_last in (False, True):
+            buffer.append(CHUNK)
+            yield TTSResponse.of(buffer, "audio/pcm;rate=24000", is_last=is_last)
+
+
+async def as_users_do(client: AsyncClient, msg: Msg) -> float:
+    """Submit, then stream."""
+    began = time.perf_counter()
+    job = await client.submit(msg, model="bench/instant")
+    async with aclosing(job.stream()) as chunks:
+        await anext(chunks)
+        first = time.perf_counter() - began
+        async for _ in chunks:
+            pass
+    return first
+
+
+async def subscribed(client: AsyncClient, msg: Msg) -> float:
+    """Wait at the stream before there is a job."""
+    key = JobKeys(client.namespace, msg.id).stream(1)
+    async with client.hub.subscribe(key) as subscription:
+        await asyncio.sleep(EVERY / 2)
+        began = time.perf_counter()
+        job = await client.submit(msg, model="bench/instant")
+        kinds: list[str] = []
+        while "audio" not in kinds:
+            kinds += [entry.kind for _, entry in await subscription.next(10) if entry]
+        first = time.perf_counter() - began
+    await job.result(timeout=10)
+    return first
+
+
+async def measure() -> Floors:
+    floors = Floors()
+    ways = {"at a subscriber who waits": subscribed, "submit(), then stream()": as_users_do}
+    environ = {
+        "PYTHONPATH": ROOT,
+        "SPEECHFLEET_PROVIDERS": "bench=tests.benchmarks.bench_latency:Instant",
+    }
+    with EmbeddedFleet(environ=environ) as fleet:
+        async with AsyncClient(redis_url=fleet.redis_url, store=fleet.store_url) as client:
+            firsts: dict[str, list[float]] = {name: [] for name in ways}
+            for number in range(-20, JOBS):
+                for name, way in ways.items():
+                    slot = asyncio.create_task(asyncio.sleep(EVERY))
+                    msg = Msg("bench", f"Text {number} of those who are {name}.")
+                    first = await way(client, msg)
+                    if number >= 0:
+                        firsts[name].append(1000 * first)
+                    await slot
+    for name, milliseconds in firsts.items():
+        p50, p99 = percentiles(milliseconds)
+        floors.at_most(f"first chunk {name}, p50", p50, P50, "ms")
+        floors.at_most(f"first chunk {name}, p99", p99, P99, "ms")
+    return floors
+
+
+if __name__ == "__main__":
+    sys.exit(main(measure()))

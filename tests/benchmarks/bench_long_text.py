@@ -1,0 +1,84 @@
+"""A text that speaks for three hours: memory of the worker, audio in Valkey, the first chunk.
+
+.venv/bin/python -m tests.benchmarks.bench_long_text
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from contextlib import aclosing
+
+from speechfleet import AsyncClient, Msg
+from speechfleet.job import AsyncJob
+from speechfleet.local import EmbeddedFleet
+from speechfleet.settings import Settings
+from tests.benchmarks.floors import Floors, main, percentiles, resident
+
+MODEL = "espeak/espeak-ng"
+HOURS = 3.0
+GROWTH = 64.0
+ROUNDS = 15
+SENTENCE = "Everyone has the right to freedom of thought, and this is sentence number {}. "
+SENTENCES = 2200
+"""Some five seconds each."""
+
+
+async def first_chunk(client: AsyncClient, text: str) -> tuple[float, AsyncJob]:
+    began = time.perf_counter()
+    job = await client.submit(Msg("bench", text), model=MODEL)
+    async with aclosing(job.stream(accumulate=False)) as chunks:
+        await anext(chunks)
+    return 1000 * (time.perf_counter() - began), job
+
+
+async def watch(client: AsyncClient, pid: int, ended: asyncio.Event) -> tuple[int, int]:
+    """The most that the worker and the streams held."""
+    memory = audio = 0
+    while not ended.is_set():
+        memory = max(memory, resident(pid))
+        audio = max(audio, await client.fleet.stream_bytes())
+        await asyncio.sleep(0.05)
+    return memory, audio
+
+
+async def measure() -> Floors:
+    floors = Floors()
+    window = Settings.load().stream_window
+    with EmbeddedFleet() as fleet:
+        (worker,) = fleet.workers
+        async with AsyncClient(redis_url=fleet.redis_url, store=fleet.store_url) as client:
+            short: list[float] = []
+            long: list[float] = []
+            body = "".join(SENTENCE.format(number) for number in range(SENTENCES))
+            for number in range(ROUNDS):
+                opening = f"Round {number} begins here, and it is short. "
+                for firsts, text in ((short, opening + "Yes."), (long, opening + "No. " + body)):
+                    first, job = await first_chunk(client, text)
+                    firsts.append(first)
+                    await job.cancel()
+            for name, firsts in (("a short", short), ("a long", long)):
+                floors.tell(f"first chunk of {name} text, p50", percentiles(firsts)[0], "ms")
+            later = percentiles(long)[0] - percentiles(short)[0]
+            floors.at_most("first chunk of a long text comes later by, p50", later, 1.0, "ms")
+
+            while await client.fleet.running(worker.boot_id):
+                await asyncio.sleep(0.05)
+            before, ended = resident(worker.pid), asyncio.Event()
+            audio_before = await client.fleet.stream_bytes()
+            watching = asyncio.create_task(watch(client, worker.pid, ended))
+            job = await client.submit(Msg("bench", body), model=MODEL, cache=False)
+            speech = await job.result(timeout=600)
+            ended.set()
+            most, audio = await watching
+            floors.at_least("hours of speech in one job", speech.duration / 3600, HOURS, "h")
+            floors.at_most("the worker grew by", (most - before) / 1e6, GROWTH, "MB")
+            kept = (audio - audio_before) / (1 << 20)
+            slack = 4.0
+            floors.at_most("audio in Valkey", kept, (window >> 20) + slack, "MiB")
+    return floors
+
+
+if __name__ == "__main__":
+    sys.exit(main(measure()))

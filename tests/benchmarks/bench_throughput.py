@@ -1,0 +1,222 @@
+"""1000 jobs of 10 x (20 ms of waiting + 20 KB of audio) in one worker process.
+
+    .venv/bin/python -m tests.benchmarks.bench_throughput
+
+Beside it a bare Celery task that does nothing but this waiting and these XADDs: the same pool
+of threads, the same settings, redis.asyncio on one loop. What the object store costs is told
+apart: the floor holds for a worker that keeps its objects in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+from unittest import mock
+
+import redis.asyncio
+
+from speechfleet import AsyncClient, Msg, keys, message
+from speechfleet.errors import ObjectExists, ObjectMissing
+from speechfleet.jobs import State
+from speechfleet.local import EmbeddedFleet
+from speechfleet.settings import Settings
+from speechfleet.store.base import Data
+from speechfleet.store.folder import FolderStore
+from speechfleet.tts import AudioBuffer, TTSModelBase, TTSResponse
+from tests.benchmarks.floors import ROOT, Floors, main, stream_keys
+
+JOBS = 1000
+ROUNDS = 5
+CONCURRENCY = 100
+RATIO = 0.9
+CHUNKS, PAUSE, CHUNK = 10, 0.02, bytes(20_000)
+BARE_QUEUE = "bare"
+
+
+class Paced(TTSModelBase):
+    """A chunk each 20 ms, as a provider's server would send it."""
+
+    def __init__(self, model_name: str, stream: bool, voice: str) -> None:
+        super().__init__(model_name, stream)
+
+    async def synthesize(
+        self, msg: Msg | None = None, **kwargs: Any
+    ) -> AsyncGenerator[TTSResponse, None]:
+        return self._speak()
+
+    async def _speak(self) -> AsyncGenerator[TTSResponse, None]:
+        buffer = AudioBuffer()
+        for number in range(1, CHUNKS + 1):
+            await asyncio.sleep(PAUSE)
+            buffer.append(CHUNK)
+            is_last = number == CHUNKS
+            yield TTSResponse.of(buffer, "audio/pcm;rate=24000", is_last=is_last)
+
+
+# --- the worker processes -------------------------------------------------------------------
+
+
+class Memory(FolderStore):
+    """Objects of short jobs in memory: no disk, no thread."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("/"))
+        self._objects: dict[str, bytes] = {}
+
+    async def put(self, key: str, data: Data, **_: Any) -> None:
+        if key in self._objects:
+            raise ObjectExists(key)
+        self._objects[key] = bytes(data)
+
+    async def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
+        if key not in self._objects:
+            raise ObjectMissing(key)
+        return self._objects[key][start:end]
+
+
+def worker_in_memory() -> int:
+    from speechfleet_worker import __main__, process  # noqa: PLC0415 # in the worker alone
+
+    arguments = ["worker", "--concurrency", str(CONCURRENCY)]
+    store = Memory()
+    with (
+        mock.patch.object(process, "open_store", return_value=store),
+        mock.patch.object(sys, "argv", arguments),
+    ):
+        return __main__.main()
+
+
+def bare_worker() -> int:
+    """Tells on stdout that it is ready, and each time that so many jobs are done."""
+    from speechfleet_worker.app import make_app  # noqa: PLC0415 # in the worker alone
+    from speechfleet_worker.running import LoopThread  # noqa: PLC0415 # likewise
+
+    settings = Settings.load()
+    assert settings.redis_url is not None
+    client = redis.asyncio.Redis.from_url(settings.redis_url.get_secret_value(), protocol=2)
+    loop = LoopThread()
+    done = 0
+
+    async def speak(name: str) -> None:
+        nonlocal done
+        for number in range(CHUNKS):
+            await asyncio.sleep(PAUSE)
+            offset = number * len(CHUNK)
+            entry: dict[Any, Any] = {
+                "kind": "audio",
+                "offset": offset,
+                "total": offset + len(CHUNK),
+            }
+            await client.xadd(name, {**entry, "data": CHUNK})
+        done += 1
+        if done % JOBS == 0:
+            print("done", flush=True)
+
+    app = make_app(settings, "bare", [BARE_QUEUE], lambda hint, queue: loop.run(speak(hint.name)))
+    worker = app.Worker(
+        pool="threads",
+        concurrency=CONCURRENCY,
+        queues=[BARE_QUEUE],
+        without_gossip=True,
+        without_mingle=True,
+        quiet=True,
+    )
+    print("ready", flush=True)
+    worker.start()
+    return 0
+
+
+@contextmanager
+def child(role: str, environ: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """This script in another role, once it takes jobs."""
+    command = [sys.executable, "-m", "tests.benchmarks.bench_throughput", role]
+    process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("ready")
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+# --- the measurement ------------------------------------------------------------------------
+
+
+async def of_bare_task(client: AsyncClient, process: subprocess.Popen[str], tag: str) -> float:
+    """Jobs a second, from the first message to the last job's end."""
+    assert process.stdout is not None
+    messages = [
+        message.TEMPLATE.replace("@JOB@", f"bare/{tag}-{number}")
+        .replace("@SEQ@", str(number))
+        .replace("@QUEUE@", BARE_QUEUE)
+        .replace("@PRIORITY@", "3")
+        for number in range(JOBS)
+    ]
+    began = time.perf_counter()
+    await client.connection.redis.lpush(BARE_QUEUE + message.BEHIND, *messages)
+    await asyncio.to_thread(process.stdout.readline)
+    rate = JOBS / (time.perf_counter() - began)
+    await client.connection.redis.unlink(*await stream_keys(client.connection.redis))
+    return rate
+
+
+async def of_speechfleet(client: AsyncClient, tag: str) -> float:
+    texts = [Msg("bench", f"Text {number} of round {tag}.") for number in range(JOBS)]
+    done = (await client.counts())[State.SUCCEEDED] + JOBS
+    began = time.perf_counter()
+    await client.submit_many(texts, model="bench/paced")
+    while (await client.counts())[State.SUCCEEDED] < done:
+        await asyncio.sleep(0.02)
+    rate = JOBS / (time.perf_counter() - began)
+    while int(await client.connection.redis.get(keys.BYTES) or 0):
+        await asyncio.sleep(0.1)  # the streams expire
+    return rate
+
+
+async def measure() -> Floors:
+    floors = Floors()
+    bare, memory, folder = list[float](), list[float](), list[float]()
+    added = {
+        "PYTHONPATH": ROOT,
+        "SPEECHFLEET_PROVIDERS": "bench=tests.benchmarks.bench_throughput:Paced",
+        "SPEECHFLEET_STREAM_TTL": "3",
+    }
+    with EmbeddedFleet(workers=0, slots=CONCURRENCY, environ=added) as fleet:
+        environ = {**os.environ, **fleet.environ}
+        async with AsyncClient(redis_url=fleet.redis_url, store=fleet.store_url) as client:
+            with child("bare", environ) as process, child("memory", environ):
+                await of_bare_task(client, process, "warm-up")
+                await of_speechfleet(client, "warm-up")
+                for round in range(ROUNDS):
+                    bare.append(await of_bare_task(client, process, str(round)))
+                    memory.append(await of_speechfleet(client, f"m{round}"))
+            worker = fleet.start_worker("--concurrency", str(CONCURRENCY))
+            await of_speechfleet(client, "warm-up of the folder")
+            for round in range(ROUNDS):
+                folder.append(await of_speechfleet(client, f"f{round}"))
+            worker.stop()
+    ratio = median(ours / theirs for ours, theirs in zip(memory, bare, strict=True))
+    floors.tell("a bare Celery task", median(bare), "jobs/s")
+    floors.tell("speechfleet, objects in memory", median(memory), "jobs/s")
+    floors.at_least("the same, of the bare task's rate", ratio, RATIO, "x")
+    floors.tell("speechfleet, objects in a folder", median(folder), "jobs/s")
+    return floors
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["bare"]:
+            sys.exit(bare_worker())
+        case ["memory"]:
+            sys.exit(worker_in_memory())
+        case _:
+            sys.exit(main(measure()))
