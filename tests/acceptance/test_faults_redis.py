@@ -89,7 +89,13 @@ def valkey(stage: Stage) -> EmbeddedValkey:
 
 
 async def test_killed_and_started_again_nothing_is_lost_or_spoken_twice(stage: Stage) -> None:
+    """All that was acknowledged is there again.
+
+    Under ``everysec`` a server whose disk is busy holds writes back for up to 2 s, and a kill
+    then loses them as a power cut does: that is another test's subject, so no fsync here.
+    """
     async with stage.client() as client, crowd(stage, client, "killed") as jobs:
+        await client.connection.redis.config_set("appendfsync", "no")
         valkey(stage).kill()
         await stage.off_loop(valkey(stage).wait, 10)
         await stage.off_loop(valkey(stage).restart)
