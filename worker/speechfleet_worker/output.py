@@ -91,6 +91,7 @@ class Output:
         self._size = 0
         self._pcm = 0
         self._upload: Upload | None = None
+        self._step: asyncio.Future[None] | None = None
 
     async def write(self, pcm: bytes) -> None:
         self._pcm += len(pcm)
@@ -142,14 +143,21 @@ class Output:
         return Stored(self._key, self._media_type, self._size, duration_ms)
 
     async def _put(self, data: Data, metadata: Mapping[str, str]) -> None:
-        await self._patient(
-            lambda: _unless_there(
-                self._store.put(self._key, data, media_type=self._media_type, metadata=metadata)
+        async def put() -> None:
+            write = self._store.put(
+                self._key, data, media_type=self._media_type, metadata=metadata
             )
-        )
+            self._step = asyncio.ensure_future(_unless_there(write))
+            await asyncio.shield(self._step)
+
+        await self._patient(put)
 
     async def abort(self) -> None:
+        """Leave nothing behind, also of a put that was cancelled half-way: it goes on."""
         self._encoder.close()
+        if self._step is not None:
+            await asyncio.wait([self._step])
+            await self._store.delete(self._key)
         if self._upload is not None:
             await self._upload.abort()
 

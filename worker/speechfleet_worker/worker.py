@@ -191,4 +191,5 @@ class Worker:
         claim = await execution.regain()
         if claim is None and not task.done():
             log.info("stopped: the job is no longer ours", extra={"job": name})
+            execution.unwanted = True
             task.cancel()
