@@ -84,7 +84,7 @@ def run(
 
     heartbeat = _heartbeat(settings, worker)
     heartbeat.start()
-    app = make_app(settings, boot, queues, take)
+    app = make_app(settings, queues, take)
     # Celery warns of root because of pickle; this app takes nothing but JSON.
     warnings.simplefilter("ignore", SecurityWarning)
 

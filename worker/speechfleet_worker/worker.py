@@ -69,6 +69,7 @@ class Worker:
             slots=self.process.settings.slots,
             running=len(self._running),
             draining=self.process.draining,
+            holding=tuple(self._left),
             providers=self._providers,
         )
 
