@@ -17,9 +17,11 @@
     speechfleet.1:bytes                       counter: audio bytes in all streams
     speechfleet.1:expiring                    zset: ended streams with their bytes, by expiry
     speechfleet.1:ended:<ns>:<id>             channel: a job ended
+    speechfleet.1:opened:<ns>:<id>            channel: a worker has taken a session
     speechfleet.1:cancelled                   channel: "<job> <token>" of what was cancelled
     speechfleet.1:drain                       channel: a boot id, or ``*``: stop taking jobs
     speechfleet.1.<lane>.<provider>           list: the Celery queue
+    speechfleet.1.worker.<boot>               list: the queue of one worker that holds sessions
     speechfleet.1.unacked.<boot>, ...         kombu's own, one set a worker process
 
 Names are percent-encoded, so that ``:`` separates and ``/`` joins: a job's *name* is
@@ -50,6 +52,8 @@ PATTERNS = {
     "BYTES": f"{PREFIX}:bytes",
     "EXPIRING": f"{PREFIX}:expiring",
     "ENDED": f"{PREFIX}:ended:{{job}}",
+    "OPENED": f"{PREFIX}:opened:{{job}}",
+    "WORKER": f"{PREFIX}.worker.",
     "CANCELLED": f"{PREFIX}:cancelled",
     "DELETED": f"{PREFIX}:deleted:{{job}}",
 }
@@ -102,6 +106,10 @@ class JobKeys:
     def ended(self) -> str:
         return self._fill("ENDED")
 
+    @property
+    def opened(self) -> str:
+        return self._fill("OPENED")
+
 
 def index(namespace: str, state: str) -> str:
     return PATTERNS["INDEX"].replace("{namespace}", encode(namespace)) + state
@@ -135,6 +143,11 @@ def model_of_usage(key: str) -> str:
 
 def queue(lane: str, provider: str) -> str:
     return f"{PREFIX}.{lane}.{encode(provider)}"
+
+
+def worker(boot: str) -> str:
+    """The queue of one worker, which is also its routing key."""
+    return PATTERNS["WORKER"] + boot
 
 
 def unacked(boot: str) -> str:

@@ -1,4 +1,4 @@
-"""Celery, thin: one task, configured so that its message is only a hint.
+"""Celery, thin: two tasks, configured so that their messages are only hints.
 
 Acknowledged late, so that a process holds no more messages than it has slots; that the broker
 may deliver one twice does no harm, because only the record grants a job. Every process keeps
@@ -16,7 +16,7 @@ from celery import Celery
 from kombu.entity import Queue
 
 from speechfleet import keys
-from speechfleet.message import TASK, Hint
+from speechfleet.message import NUDGE, TASK, Hint
 from speechfleet.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -28,9 +28,16 @@ FOREVER = 10 * 365 * 86400
 
 
 def make_app(
-    settings: Settings, boot: str, queues: list[str], take: Callable[[Hint, str], None]
+    settings: Settings,
+    boot: str,
+    queues: list[str],
+    take: Callable[[Hint, str], None],
+    nudge: Callable[[str], None],
 ) -> Celery:
-    """The Celery application of one worker process; ``take`` blocks until the job has ended."""
+    """The Celery application of one worker process.
+
+    ``take`` a job, and return once its slot is free again; ``nudge`` a session by name.
+    """
     assert settings.redis_url is not None
     url = settings.redis_url.get_secret_value()
     app = Celery("speechfleet", broker=_broker_url(url), set_as_current=False)
@@ -69,7 +76,11 @@ def make_app(
         delivery = self.request.delivery_info or {}
         take(Hint(name, str(sequence)), delivery.get("routing_key", ""))
 
+    def wake(name: str, sequence: str) -> None:
+        nudge(name)
+
     app.task(name=TASK, bind=True)(speak)
+    app.task(name=NUDGE)(wake)
     return app
 
 

@@ -16,7 +16,9 @@ from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
 
+from speechfleet import keys
 from speechfleet.errors import SpeechFleetError
+from speechfleet.jobs import Lane
 from speechfleet.keys import JobKeys
 from speechfleet.ledger import Claim, Lease
 from speechfleet.ledger.fleet import Worker as Description
@@ -25,6 +27,7 @@ from speechfleet.settings import Settings
 from speechfleet_worker.intake import Intake
 from speechfleet_worker.models import Models
 from speechfleet_worker.process import Process, new_boot
+from speechfleet_worker.sessions import Session
 from speechfleet_worker.synthesis import Execution
 
 log = logging.getLogger(__name__)
@@ -52,6 +55,8 @@ class Worker:
         self._queues = tuple(queues)
         self._providers = providers
         self._intake = intake
+        pinned = any(queue.startswith(keys.queue(Lane.SESSION, "")) for queue in queues)
+        self._slots = settings.sessions if pinned else settings.slots
         self._models = Models(settings)
         self._tokens = itertools.count(1)
         self._running: dict[str, tuple[Execution, asyncio.Task[None]]] = {}
@@ -66,7 +71,7 @@ class Worker:
             pid=os.getpid(),
             version=version("speechfleet"),
             queues=() if self.process.draining else self._queues,
-            slots=self.process.settings.slots,
+            slots=self._slots,
             running=len(self._running),
             draining=self.process.draining,
             providers=self._providers,
@@ -112,7 +117,9 @@ class Worker:
             left.set()
 
     async def _execute(self, name: str, lease: Lease, claim: Claim) -> None:
-        execution = Execution(self.process, self._models, lease)
+        assert claim.record is not None
+        session = claim.record.request.lane is Lane.SESSION
+        execution = (Session if session else Execution)(self.process, self._models, lease)
         task = asyncio.create_task(execution.run(claim))
         self._running[name] = (execution, task)
         try:
@@ -139,6 +146,12 @@ class Worker:
                     child.kill()
             if status:
                 await self.process.fleet.bury(boot, f"its process ended with status {status}")
+
+    def nudge(self, name: str) -> None:
+        """There is more text for a session; no-op where it is not (or no longer) here."""
+        execution, _ = self._running.get(name, (None, None))
+        if isinstance(execution, Session):
+            execution.nudge()
 
     def look_at_intake(self) -> None:
         """Once more, in case the consumer has missed a change."""

@@ -18,11 +18,14 @@ from speechfleet.cli import options, output
 from speechfleet.cli.fleet import on_fleet
 from speechfleet.client import AsyncClient
 from speechfleet.errors import InvalidRequest, MissingExtra
+from speechfleet.jobs import Lane
 from speechfleet.local import EmbeddedFleet, default_folder
 
 Lanes = Annotated[
     str | None,
-    typer.Option("--lanes", help="Separated by commas: live,batch.", show_default=False),
+    typer.Option(
+        "--lanes", help="Separated by commas: live,batch; or session.", show_default=False
+    ),
 ]
 Concurrency = Annotated[
     int | None,
@@ -42,6 +45,7 @@ def up(
 ) -> None:  # fmt: skip
     """Bring up a whole fleet on this machine, until it is interrupted.
 
+    Without --lanes, one more worker process holds realtime sessions.
     Prints the two settings that make another terminal use it, and then `ready`.
     """
     _require_worker() if workers else None
@@ -57,6 +61,8 @@ def up(
         signal.signal(number, lambda *_: interrupted.set())
     try:
         fleet.start()
+        if workers and lanes is None:
+            fleet.start_worker("--lanes", Lane.SESSION)
         for name in ("SPEECHFLEET_REDIS_URL", "SPEECHFLEET_STORE"):
             output.say(f"{name}={fleet.environ[name]}")
         output.say("ready")

@@ -126,7 +126,7 @@ class Fleet:
         await self._scripts.call(
             "DEL", keys.unacked(boot), keys.unacked_index(boot), keys.unacked_mutex(boot)
         )
-        await self._scripts.call("DEL", keys.boot(boot))
+        await self._scripts.call("DEL", keys.worker(boot), keys.boot(boot))
         await self._scripts.call("HDEL", keys.BEATS, boot)
         return names
 

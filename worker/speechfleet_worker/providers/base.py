@@ -11,7 +11,7 @@ import asyncio
 import re
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, ClassVar
@@ -125,6 +125,15 @@ class ProviderModel(TTSModelBase):
     def __repr__(self) -> str:
         # Not a dataclass's: the key must not be seen.
         return f"{type(self).__name__}({self.model_name!r}, voice={self.voice!r})"
+
+    @asynccontextmanager
+    async def conversation(self) -> AsyncGenerator[ProviderModel, None]:
+        """A model for several texts that belong together, each with a `synthesize` of its own.
+
+        This one, unless an adapter can speak them over one connection, which it opens now and
+        not with the first text. Errors of it are raised by `synthesize`.
+        """
+        yield self
 
     @abstractmethod
     def speak(self, text: str) -> AsyncGenerator[Audio | Report, None]:
