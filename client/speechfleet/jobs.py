@@ -16,8 +16,9 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Literal
 
 from speechfleet.errors import (
@@ -231,7 +232,8 @@ class Segment:
 
     def encode(self) -> str:
         """Without ``entry``, which is known once the segment is written."""
-        return json.dumps(list(astuple(self))[:-1], separators=(",", ":"))
+        place = [self.index, self.start, self.end, self.text_start, self.text_end]
+        return json.dumps([*place, self.hash, self.request_id], separators=(",", ":"))
 
     @classmethod
     def decode(cls, data: bytes | str) -> Segment:
@@ -335,7 +337,7 @@ class Record:
         lines = (line.split(" ", 2) for line in self.fields.get("story", "").splitlines())
         return [(int(at), event, detail) for at, event, detail in lines]
 
-    @property
+    @cached_property
     def request(self) -> Request:
         get = self.fields.get
         live = get("live")

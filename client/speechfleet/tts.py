@@ -83,65 +83,55 @@ class TTSUsage:
     type: Literal["tts"] = "tts"
 
 
-class AudioBuffer:
-    """One growing run of bytes that hands out views which never change.
+class _Run:
+    """Bytes that only ever grow, so what was read of them never changes.
 
-    `view(n)` is a read-only view of the first ``n`` bytes, free of copying. Growing past the
-    capacity and truncating below what was handed out both go on in a new block, so a view
-    that somebody holds keeps its bytes. Total cost is linear in the bytes appended.
+    Pieces stay as they came, uncopied, until somebody asks for a view of more than the last;
+    then they go into one block, each byte once (and again whenever the block doubles).
     """
 
-    def __init__(self) -> None:
-        self._block = bytearray(1 << 14)
-        self._length = 0
-        self._handed_out = 0
-        self._encoded = ""
-        self.generation = 0
-        """How often audio that was handed out has been replaced."""
+    def __init__(self, data: bytes = b"", encoded: str = "") -> None:
+        self._pieces = [data]
+        self._block = bytearray()
+        self._merged = 0
+        self._encoded = encoded
+        self.length = len(data)
 
-    def __len__(self) -> int:
-        return self._length
+    def append(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self.length += len(data)
 
-    def append(self, data: bytes | memoryview) -> None:
-        end = self._length + len(data)
-        if end > len(self._block):
-            self._move_to(max(end, 2 * len(self._block)))
-        # A slice assignment of equal length does not resize, which live views would forbid.
-        self._block[self._length : end] = data
-        self._length = end
-
-    def truncate(self, length: int) -> None:
-        """Forget what lies past ``length``; no-op where nothing does."""
-        if length >= self._length:
-            return
-        self._length = length
-        if length < self._handed_out:
-            self._move_to(len(self._block))
-            self._handed_out = length
-            self.generation += 1
-        self._encoded = self._encoded[: length // 3 * 4]
-
-    def view(self, length: int | None = None) -> memoryview:
-        length = self._length if length is None else length
-        if not 0 <= length <= self._length:
-            raise ValueError(f"the buffer holds {self._length} bytes, not {length}")
-        self._handed_out = max(self._handed_out, length)
+    def view(self, length: int) -> memoryview:
+        if length > self._merged:
+            self._merge()
         return memoryview(self._block).toreadonly()[:length]
 
-    def snapshot(self) -> AudioSnapshot:
-        """All the audio there is now, whatever becomes of the buffer."""
-        return AudioSnapshot(self.view(), self, self.generation)
+    def between(self, start: int, end: int) -> bytes | memoryview:
+        last = self._pieces[-1] if self._pieces else b""
+        if end == self.length and start == end - len(last):
+            return last
+        return self.view(end)[start:]
 
     def base64(self, length: int, *, last: bool) -> str:
-        """Base64 of the first ``length`` bytes, each of them encoded once.
-
-        Unless ``last``, up to five bytes are held back so that the text ends on a whole group
-        of 3 bytes and a whole sample of 2, and so is a prefix of every later one.
-        """
         if last:
             whole = length // 3 * 3
             return self._encode_to(whole) + b64encode(self.view(length)[whole:]).decode("ascii")
         return self._encode_to(length // 6 * 6)
+
+    def cut(self, length: int) -> _Run:
+        """Another run that begins with the first ``length`` bytes of this one."""
+        return _Run(bytes(self.view(length)), self._encoded[: length // 3 * 4])
+
+    def _merge(self) -> None:
+        if self.length > len(self._block):
+            block = bytearray(max(self.length, 2 * len(self._block), 1 << 14))
+            block[: self._merged] = memoryview(self._block)[: self._merged]
+            self._block = block
+        for piece in self._pieces:
+            # A slice assignment of equal length does not resize, which live views would forbid.
+            self._block[self._merged : self._merged + len(piece)] = piece
+            self._merged += len(piece)
+        self._pieces.clear()
 
     def _encode_to(self, end: int) -> str:
         done = len(self._encoded) // 4 * 3
@@ -149,25 +139,62 @@ class AudioBuffer:
             self._encoded += b64encode(self.view(end)[done:]).decode("ascii")
         return self._encoded[: end // 3 * 4]
 
-    def _move_to(self, capacity: int) -> None:
-        block = bytearray(capacity)
-        block[: self._length] = memoryview(self._block)[: self._length]
-        self._block = block
+
+class AudioBuffer:
+    """One growing run of bytes that hands out snapshots which never change.
+
+    Appending and taking a snapshot copy nothing; `view(n)` is a read-only view of the first
+    ``n`` bytes. The total cost is linear in the bytes appended. Truncating goes on in a copy,
+    so whoever holds a snapshot keeps its bytes.
+    """
+
+    def __init__(self) -> None:
+        self._run = _Run()
+
+    def __len__(self) -> int:
+        return self._run.length
+
+    def append(self, data: bytes | bytearray | memoryview) -> None:
+        self._run.append(bytes(data))
+
+    def truncate(self, length: int) -> None:
+        """Forget what lies past ``length``; no-op where nothing does."""
+        if length < len(self):
+            self._run = self._run.cut(length)
+
+    def view(self, length: int | None = None) -> memoryview:
+        length = len(self) if length is None else length
+        if not 0 <= length <= len(self):
+            raise ValueError(f"the buffer holds {len(self)} bytes, not {length}")
+        return self._run.view(length)
+
+    def snapshot(self) -> AudioSnapshot:
+        """All the audio there is now, whatever becomes of the buffer."""
+        return AudioSnapshot(self._run, len(self))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AudioSnapshot:
-    """The audio of one moment: ``view`` never changes, and its base64 is prefix-stable."""
+    """The audio of one moment. It never changes, and its base64 is prefix-stable."""
 
-    view: memoryview
-    _buffer: AudioBuffer
-    _generation: int
+    _run: _Run
+    length: int
+
+    @property
+    def view(self) -> memoryview:
+        return self._run.view(self.length)
+
+    def since(self, start: int) -> bytes | memoryview:
+        """The bytes [start, length); without a copy where that is what was appended last."""
+        return self._run.between(start, self.length)
 
     def base64(self, *, last: bool) -> str:
-        if self._buffer.generation == self._generation:
-            return self._buffer.base64(len(self.view), last=last)
-        whole = len(self.view) if last else len(self.view) // 6 * 6
-        return b64encode(self.view[:whole]).decode("ascii")
+        """Each byte is encoded once, however many snapshots are asked.
+
+        Unless ``last``, up to five bytes are held back so that the text ends on a whole group
+        of 3 bytes and a whole sample of 2, and so is a prefix of every later one.
+        """
+        return self._run.base64(self.length, last=last)
 
 
 class TTSResponse:
@@ -230,7 +257,7 @@ class TTSResponse:
 
     @property
     def content(self) -> AudioBlock | None:
-        if self._content is None and self._audio is not None and len(self._audio.view):
+        if self._content is None and self._audio is not None and self._audio.length:
             data = self._audio.base64(last=self.is_last)
             source = Base64Source(type="base64", media_type=self._media_type, data=data)
             self._content = AudioBlock(type="audio", source=source)
@@ -246,7 +273,7 @@ class TTSResponse:
     def audio_from(self, start: int) -> bytes | memoryview:
         """The raw bytes [start, end of this response), decoding no more than these."""
         if self._audio is not None:
-            return self._audio.view[start:]
+            return self._audio.since(start)
         if self._content is None:
             return b""
         group = start // 3
@@ -264,7 +291,7 @@ class TTSResponse:
         return ("content", "id", "created_at", "type", "usage", "metadata", "is_last")
 
     def __repr__(self) -> str:
-        size = len(self._audio.view) if self._audio else "base64" if self._content else 0
+        size = self._audio.length if self._audio else "base64" if self._content else 0
         return f"TTSResponse(id={self.id!r}, audio={size}, is_last={self.is_last})"
 
 

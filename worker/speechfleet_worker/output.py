@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -93,15 +93,14 @@ class Output:
         self._upload: Upload | None = None
         self._step: asyncio.Future[None] | None = None
 
-    async def write(self, pcm: bytes) -> None:
-        self._pcm += len(pcm)
+    async def write(self, parts: Sequence[bytes]) -> None:
+        """PCM in any number of parts, in order."""
+        self._pcm += sum(map(len, parts))
         if self._threaded:
-            await self._take(await asyncio.to_thread(self._encoder.write, pcm))
+            self._hold(await asyncio.to_thread(self._encode, parts))
         else:
-            await self._take(self._encoder.write(pcm))
-
-    async def _take(self, data: bytes) -> None:
-        self._hold(data)
+            for part in parts:
+                self._hold(self._encoder.write(part))
         if self._held_size < IN_MEMORY:
             return
         if self._upload is None:
@@ -112,6 +111,9 @@ class Output:
         await self._patient(lambda: upload.write(held))
         self._held.clear()
         self._held_size = 0
+
+    def _encode(self, parts: Sequence[bytes]) -> bytes:
+        return b"".join(map(self._encoder.write, parts))
 
     def _hold(self, data: bytes) -> None:
         self._held.append(data)

@@ -8,9 +8,10 @@ become the new bytes of each, and every failure becomes one of our errors.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -37,20 +38,20 @@ class Piece:
     metadata: dict[str, Any]
 
 
+_numbers = itertools.count(1)
+
+
 async def speak(model: TTSModelBase, text: str, timeouts: Timeouts) -> AsyncGenerator[Piece, None]:
     """The audio of ``text`` as it comes. Raises SpeechFleetError, and nothing else.
 
     Ends only where the model said that it was done; audio that shrinks, or stops without a
     last response, or is not there at all, is IncompleteAudio.
     """
-    msg = Msg(name="", content=text)
+    msg = Msg(name="", content=text, id=f"segment-{next(_numbers)}")
+    session = model if model.supports_streaming_input else nullcontext()
     position, done = 0, False
     try:
-        async with AsyncExitStack() as stack:
-            if model.supports_streaming_input:
-                await stack.enter_async_context(model)
-            responses = _responses(model, msg, timeouts)
-            await stack.enter_async_context(aclosing(responses))
+        async with session, aclosing(_responses(model, msg, timeouts)) as responses:
             async for response in responses:
                 done = bool(response["is_last"])
                 data = bytes(response.audio_from(position)) if response.media_type else b""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 
 from speechfleet import keys
@@ -79,7 +79,7 @@ class Track:
     async def replay(self) -> None:
         """Stored segments into the object again; listeners have heard them already."""
         for segment in self._done:
-            await self._write_object(await self._caller.recall(segment))
+            await self._write_object([await self._caller.recall(segment)])
 
     async def take(self, item: Ahead, ahead: SpokenAhead) -> None:
         """Publish a segment as it comes, then store it and record it."""
@@ -111,14 +111,14 @@ class Track:
         await self._publish(gap)
         if self._publisher is not None:
             await self._publisher.flush()
-        pcm = b"".join(parts)
-        await self._write_object(pcm)
-        await self._write_object(gap)
-        await self._record_segment(item, pcm, len(pcm) + len(gap), resampler is not None)
+        await self._write_object([*parts, gap])
+        await self._record_segment(item, parts, len(gap), resampler is not None)
 
-    async def _record_segment(self, item: Ahead, pcm: bytes, size: int, resampled: bool) -> None:
+    async def _record_segment(
+        self, item: Ahead, parts: list[bytes], gap: int, resampled: bool
+    ) -> None:
         spoken, index = item.spoken, item.segment.index
-        rate = self._rate
+        rate, size = self._rate, sum(map(len, parts)) + gap
         if index == 0 and item.is_last and self._request.format in ("wav", "pcm"):
             # The object is the segment: it is stored once, before anything names it.
             stored = self._stored = await self._commit()
@@ -128,6 +128,7 @@ class Track:
                     lambda: self._segments.refer(spoken.hash, stored.key, rate, spoken.words)
                 )
         elif not spoken.cached or resampled:
+            pcm = b"".join(parts)
             await self._patient(lambda: self._segments.save(spoken.hash, pcm, rate, spoken.words))
         segment = StoredSegment(
             index=index,
@@ -167,12 +168,12 @@ class Track:
             )
         await self._publisher.write(pcm)
 
-    async def _write_object(self, pcm: bytes) -> None:
+    async def _write_object(self, parts: Sequence[bytes]) -> None:
         if self._output is None:
             self._output = open_output(
                 self._process.store, self._patient, self._lease, self._request, self._rate
             )
-        await self._output.write(pcm)
+        await self._output.write(parts)
 
     # --- the end ----------------------------------------------------------------------------
 

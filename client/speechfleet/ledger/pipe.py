@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -37,12 +38,14 @@ class Pipe:
         self._waiting: deque[tuple[bytes, asyncio.Future[Any]]] = deque()
         self._idle: list[AbstractConnection] = []
         self._writers: set[asyncio.Task[None]] = set()
+        self._writing = 0
 
     async def call(self, *command: Argument) -> Any:
         """The reply, as redis-py gives it for this command."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((_pack(command), future))
-        if len(self._writers) < WRITES:
+        if self._writing < WRITES:
+            self._writing += 1
             writer = asyncio.create_task(self._write())
             self._writers.add(writer)
             writer.add_done_callback(self._writers.discard)
@@ -51,23 +54,30 @@ class Pipe:
         return as_told(reply) if as_told is not None else reply
 
     async def _write(self) -> None:
-        while self._waiting:
-            commands, futures = self._next()
-            try:
-                replies = await self._exchange(commands)
-            except Exception as error:  # noqa: BLE001 # every waiting task gets it
-                replies = [error] * len(futures)
-            except asyncio.CancelledError:
-                for future in futures:
-                    future.cancel()
-                raise
-            for future, reply in zip(futures, replies, strict=True):
-                if future.done():
-                    continue
-                if isinstance(reply, Exception):
-                    future.set_exception(reply)
-                else:
-                    future.set_result(reply)
+        try:
+            while self._waiting:
+                await self._write_next()
+        finally:
+            # Here and not when the task is done: who calls in between must start another.
+            self._writing -= 1
+
+    async def _write_next(self) -> None:
+        commands, futures = self._next()
+        try:
+            replies = await self._exchange(commands)
+        except Exception as error:  # noqa: BLE001 # every waiting task gets it
+            replies = [error] * len(futures)
+        except asyncio.CancelledError:
+            for future in futures:
+                future.cancel()
+            raise
+        for future, reply in zip(futures, replies, strict=True):
+            if future.done():
+                continue
+            if isinstance(reply, Exception):
+                future.set_exception(reply)
+            else:
+                future.set_result(reply)
 
     def _next(self) -> tuple[list[bytes], list[asyncio.Future[Any]]]:
         commands: list[bytes] = []
@@ -97,6 +107,8 @@ class Pipe:
         """The connections are the client's, which closes them."""
         for writer in list(self._writers):
             writer.cancel()
+        for _, future in self._waiting:
+            future.cancel()
         await asyncio.gather(*self._writers, return_exceptions=True)
 
 
@@ -109,9 +121,11 @@ def _pack(command: tuple[Argument, ...]) -> bytes:
 async def _round_trip(connection: AbstractConnection, commands: Sequence[bytes]) -> list[Any]:
     await connection.send_packed_command(commands)
     replies: list[Any] = []
-    for _ in commands:
-        try:
-            replies.append(await connection.read_response())
-        except ResponseError as error:
-            replies.append(error)
+    # One time-out for all replies: redis-py's own would set a timer for each of them.
+    async with asyncio.timeout(connection.socket_timeout):
+        for _ in commands:
+            try:
+                replies.append(await connection.read_response(timeout=math.inf))
+            except ResponseError as error:
+                replies.append(error)
     return replies

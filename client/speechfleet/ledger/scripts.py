@@ -46,26 +46,29 @@ class Scripts:
     async def run(self, name: str, keys: Sequence[str], *arguments: Argument) -> Any:
         source, digest = self._source(name)
         command = ("EVALSHA", digest, len(keys), *keys, *arguments)
-        with self._errors():
-            try:
-                return await self.pipe.call(*command)
-            except NoScriptError:
-                await self._load(source)
-                return await self.pipe.call(*command)
+        try:
+            return await self.call(*command)
+        except NoScriptError:
+            await self._load(source)
+            return await self.call(*command)
 
     async def _load(self, source: str) -> None:
         """Once for all who found it missing at the same moment."""
         loading = self._loading.get(source)
         if loading is None:
-            loading = asyncio.ensure_future(self.pipe.call("SCRIPT", "LOAD", source))
+            loading = asyncio.ensure_future(self.call("SCRIPT", "LOAD", source))
             self._loading[source] = loading
             loading.add_done_callback(lambda _: self._loading.pop(source, None))
         await loading
 
     async def call(self, *command: Argument) -> Any:
         """A plain command, sent together with whatever else is waiting."""
-        with self._errors():
+        try:
             return await self.pipe.call(*command)
+        except Exception:
+            # Entered for an error only: there is a command a chunk.
+            with self._errors():
+                raise
 
     def text(self, name: str) -> str:
         """The script as this server takes it."""
