@@ -11,6 +11,7 @@
     speechfleet.1:sequence                    counter of messages
     speechfleet.1:lists                       set: every list that messages were put into
     speechfleet.1:beats                       hash: boot -> number of heartbeats
+    speechfleet.1:nudged:<boot>               set: sessions with text that it has not read
     speechfleet.1:boot:<boot>                 string: what the worker can do, as JSON
     speechfleet.1:usage:<day>:<ns>:<model>    hash: sums of usage
     speechfleet.1:uses:<ns>:<hash>            set: jobs that use a stored segment
@@ -22,7 +23,6 @@
     speechfleet.1:drain                       channel: a boot id, or ``*``: stop taking jobs
     speechfleet.1.<lane>.<provider>           list: the Celery queue
     speechfleet.1.worker.<boot>               list: the queue of one worker that holds sessions
-    speechfleet.1.unacked.<boot>, ...         kombu's own, one set a worker process
 
 Names are percent-encoded, so that ``:`` separates and ``/`` joins: a job's *name* is
 ``<ns>/<id>``, the form that messages and sets carry.
@@ -31,6 +31,7 @@ Names are percent-encoded, so that ``:`` separates and ``/`` joins: a job's *nam
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import cached_property
 from urllib.parse import quote, unquote
 
@@ -54,6 +55,7 @@ PATTERNS = {
     "ENDED": f"{PREFIX}:ended:{{job}}",
     "OPENED": f"{PREFIX}:opened:{{job}}",
     "WORKER": f"{PREFIX}.worker.",
+    "NUDGED": f"{PREFIX}:nudged:",
     "CANCELLED": f"{PREFIX}:cancelled",
     "DELETED": f"{PREFIX}:deleted:{{job}}",
 }
@@ -68,8 +70,11 @@ CANCELLED = PATTERNS["CANCELLED"]
 DRAIN = f"{PREFIX}:drain"
 
 
+_PLAIN = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
+
+
 def encode(part: str) -> str:
-    return part if part.isalnum() and part.isascii() else quote(part, safe="")
+    return part if _PLAIN(part) else quote(part, safe="")
 
 
 class JobKeys:
@@ -128,6 +133,10 @@ def running(boot: str) -> str:
     return PATTERNS["RUNNING"] + boot
 
 
+def nudged(boot: str) -> str:
+    return PATTERNS["NUDGED"] + boot
+
+
 def boot(boot: str) -> str:
     return f"{PREFIX}:boot:{boot}"
 
@@ -148,18 +157,6 @@ def queue(lane: str, provider: str) -> str:
 def worker(boot: str) -> str:
     """The queue of one worker, which is also its routing key."""
     return PATTERNS["WORKER"] + boot
-
-
-def unacked(boot: str) -> str:
-    return f"{PREFIX}.unacked.{boot}"
-
-
-def unacked_index(boot: str) -> str:
-    return f"{PREFIX}.unacked_index.{boot}"
-
-
-def unacked_mutex(boot: str) -> str:
-    return f"{PREFIX}.unacked_mutex.{boot}"
 
 
 # --- the object store's keys ----------------------------------------------------------------

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from speechfleet.errors import JobNotFound, TextComplete, TextDiverged
 from speechfleet.jobs import Lane, Request, State
 from speechfleet.keys import JobKeys, worker
-from speechfleet.ledger import Claim, Connection, Jobs, Lease, LeaseLost
+from speechfleet.ledger import Claim, Connection, Fleet, Jobs, Lease, LeaseLost
 from speechfleet.message import NUDGE
 from speechfleet.settings import Settings
 
@@ -136,16 +136,23 @@ async def test_many_pushes_leave_one_nudge_until_the_worker_reads(
     assert await nudges(connection) == 2
 
 
-async def test_a_nudge_that_was_lost_is_sent_again(connection: Connection, jobs: Jobs) -> None:
-    await jobs.submit(*ID, OPEN)
-    await held(connection)
-    await jobs.push(*ID, "one")
-    seconds, micros = await connection.redis.time()
-    for age, expected in ((400, 1), (600, 2)):
-        before = int(seconds) * 1000 + int(micros) // 1000 - age
-        await connection.redis.hset(JobKeys(*ID).record, "nudged", before)
-        await jobs.push(*ID, "one" + "more" * expected)
-        assert await nudges(connection) == expected
+async def test_a_worker_gets_one_nudge_for_all_its_sessions(
+    connection: Connection, jobs: Jobs
+) -> None:
+    """The others are asked for; a nudge that was lost is found likewise."""
+    ids = [("default", name) for name in ("one", "two", "three")]
+    for id in ids:
+        await jobs.submit(*id, OPEN)
+        await Lease(connection.scripts, JobKeys(*id), f"boot:{id}", "boot").claim()
+    for id in ids:
+        await jobs.push(*id, "Some text.")
+    assert await nudges(connection) == 1
+    fleet = Fleet(connection)
+    assert sorted(await fleet.nudged("boot")) == sorted(JobKeys(*id).name for id in ids)
+    assert await fleet.nudged("boot") == []
+    await jobs.push(*ids[1], "Some text. More.")
+    assert await nudges(connection) == 2
+    assert await fleet.nudged("boot") == [JobKeys(*ids[1]).name]
 
 
 async def test_completing_closes_the_text(connection: Connection, jobs: Jobs) -> None:

@@ -1,8 +1,9 @@
 """Celery, thin: two tasks, configured so that their messages are only hints.
 
-Acknowledged late, so that a process holds no more messages than it has slots; that the broker
-may deliver one twice does no harm, because only the record grants a job. Every process keeps
-its own unacked keys: what a dead one held is found under its boot id.
+Acknowledged late, so that a process holds no more messages than it has slots. kombu's own
+record of what is not acknowledged is switched off: it costs two transactions and a new client
+for every message, and a message that is lost with its worker is found by its sequence number
+(`recovery.py`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from urllib.parse import urlsplit
 from celery import Celery
 from kombu.entity import Queue
 
-from speechfleet import keys
 from speechfleet.message import NUDGE, TASK, Hint
 from speechfleet.settings import Settings
 
@@ -23,29 +23,24 @@ log = logging.getLogger(__name__)
 
 RESUME_WITHIN = 0.1
 """Seconds of one BRPOP: a queue that is consumed again takes part from the next one on."""
-FOREVER = 10 * 365 * 86400
-"""kombu's own redelivery is switched off: recovery is ours."""
 
 
 def make_app(
     settings: Settings,
-    boot: str,
     queues: list[str],
     take: Callable[[Hint, str], None],
-    nudge: Callable[[str], None],
+    nudge: Callable[[str], None] | None = None,
 ) -> Celery:
     """The Celery application of one worker process.
 
-    ``take`` a job, and return once its slot is free again; ``nudge`` a session by name.
+    ``take`` a job, and return once its slot is free again; ``nudge`` a session by name,
+    in a process that holds some.
     """
     assert settings.redis_url is not None
     url = settings.redis_url.get_secret_value()
     app = Celery("speechfleet", broker=_broker_url(url), set_as_current=False)
     options: dict[str, Any] = {
-        "visibility_timeout": FOREVER,
-        "unacked_key": keys.unacked(boot),
-        "unacked_index_key": keys.unacked_index(boot),
-        "unacked_mutex_key": keys.unacked_mutex(boot),
+        "ack_emulation": False,
         "max_connections": 300,
         "polling_interval": RESUME_WITHIN,
         "health_check_interval": 25,
@@ -76,12 +71,27 @@ def make_app(
         delivery = self.request.delivery_info or {}
         take(Hint(name, str(sequence)), delivery.get("routing_key", ""))
 
-    def wake(name: str, sequence: str) -> None:
-        nudge(name)
-
     app.task(name=TASK, bind=True)(speak)
-    app.task(name=NUDGE)(wake)
+    if nudge is not None:
+        app.task(name=NUDGE, Strategy=staticmethod(_at_once(nudge)))(nudge)
     return app
+
+
+def _at_once(nudge: Callable[[str], None]) -> Callable[..., Callable[..., None]]:
+    """How Celery treats a nudge: as it comes, on its own thread, and not as a task of the pool.
+
+    Most of what a task costs is that it is one, and a session's text is waiting.
+    """
+
+    def strategy(*_: object, **__: object) -> Callable[..., None]:
+        def received(message: Any, *_: object, **__: object) -> None:
+            message.ack()
+            (name, *_), *_ = message.decode()
+            nudge(name)
+
+        return received
+
+    return strategy
 
 
 def _broker_url(url: str) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 from speechfleet.tts import TTSUsage
 from speechfleet_worker.segments import Segment
@@ -32,18 +32,35 @@ class Ahead:
     segment: Segment
     is_last: bool
     spoken: Spoken
-    pieces: asyncio.Queue[Piece | None] = field(default_factory=asyncio.Queue)
     task: asyncio.Task[None] | None = None
+    _pieces: deque[Piece] = field(default_factory=deque)
+    _waiter: asyncio.Future[None] | None = None
+
+    def give(self, piece: Piece) -> None:
+        """The next piece, from the call."""
+        self._pieces.append(piece)
+        self.wake()
+
+    def wake(self) -> None:
+        """Whoever waits for audio looks again."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     async def audio(self) -> AsyncGenerator[Piece, None]:
         """The pieces in order; raises what the call raised, after what it gave before."""
         assert self.task is not None
-        while (piece := await self.pieces.get()) is not None:
-            yield piece
+        loop = asyncio.get_running_loop()
+        while True:
+            while self._pieces:
+                yield self._pieces.popleft()
+            if self.task.done():
+                break
+            self._waiter = loop.create_future()
+            await self._waiter
         await self.task
 
 
-Speak = Callable[[Ahead], Awaitable[None]]
+Speak = Callable[[Ahead], Coroutine[Any, Any, None]]
 
 
 class SpokenAhead(ABC):
@@ -76,14 +93,9 @@ class SpokenAhead(ABC):
 
     def _begin(self, segment: Segment, *, is_last: bool) -> None:
         item = Ahead(segment, is_last, Spoken(""))
-        item.task = asyncio.create_task(self._run(item))
+        item.task = asyncio.create_task(self._speak(item))
+        item.task.add_done_callback(lambda _: item.wake())
         self._under_way.append(item)
-
-    async def _run(self, item: Ahead) -> None:
-        try:
-            await self._speak(item)
-        finally:
-            item.pieces.put_nowait(None)
 
 
 class LookAhead(SpokenAhead):

@@ -103,12 +103,14 @@ def run(
             loop.spawn(worker.take(hint, queue)) if pinned else loop.run(worker.take(hint, queue))
 
     def nudge(name: str) -> None:
-        loop.loop.call_soon_threadsafe(worker.nudge, name)
+        loop.loop.call_soon_threadsafe(worker.nudges.take, name)
 
+    if pinned:
+        loop.spawn(worker.nudges.run())
     heartbeat = _heartbeat(settings, worker)
     heartbeat.start()
     own = [keys.worker(boot)] if pinned else []
-    app = make_app(settings, boot, queues + own, take, nudge)
+    app = make_app(settings, queues + own, take, nudge if pinned else None)
     # Celery warns of root because of pickle; this app takes nothing but JSON.
     warnings.simplefilter("ignore", SecurityWarning)
 

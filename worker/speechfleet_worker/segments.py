@@ -35,7 +35,7 @@ HOLD_BACK = 12
 _CONTEXT = 200
 """Code points before a full stop that are looked at: bounds the work on endless sentences."""
 
-_SLICE = 1 << 14
+_SLICE = 512
 """Code points that `cut` reads at a time, so that the first segment never waits for the last."""
 
 _WRAP_WIDTHS = range(50, 101)
@@ -206,6 +206,8 @@ class SentenceStream:
                 known = final or bool(following) or self._is_stopped(position)
                 if not known or not self._is_wrapped(match):
                     return _End(position, certain=known, closes_paragraph=True)
+            elif not following and final:
+                break
             elif not following or following not in _BREAK:
                 if not final and position + HOLD_BACK > len(self._tail):
                     return _End(position, certain=False)

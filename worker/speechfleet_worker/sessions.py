@@ -1,9 +1,9 @@
 """The life of one session in the worker that holds it: a job whose text is still being written.
 
 What is spoken, published, stored and finished is as in `synthesis.py`; only where the segments
-come from differs. The worker reads the text when it is nudged, and every `READ_EVERY` besides,
-so that a lost nudge is a hiccup. A provider's failure that may pass is mended here, within the
-session, from the last finished segment on.
+come from differs. The text is read when there is a nudge (`Nudges`), and now and then besides.
+A provider's failure that may pass is mended here, within the session, from the last finished
+segment on.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import replace
-from typing import Self
+from typing import Any, Self
 
 from speechfleet.errors import FleetUnavailable, ProviderError, SpeechFleetError
 from speechfleet.jobs import Record, Request
 from speechfleet.jobs import Segment as StoredSegment
-from speechfleet.ledger import Claim, Lease
+from speechfleet.ledger import Claim, Fleet, Lease
 from speechfleet.ledger.lease import Written
 from speechfleet_worker.live_text import LiveText
 from speechfleet_worker.lookahead import Ahead, Speak, SpokenAhead
@@ -32,9 +33,41 @@ from speechfleet_worker.synthesis import Execution, HandOver
 
 log = logging.getLogger(__name__)
 
-READ_EVERY = 0.25
+COLLECT_EVERY = 0.25
+"""Seconds between looks for text that no nudge told of: one that was lost is a hiccup."""
+READ_EVERY = 1.0
+"""Seconds after which a session reads its text unasked, also to see whether anybody is there."""
 AHEAD = 1
 """Sentences spoken beyond the current one: more would be paid for in vain at a barge-in."""
+
+
+class Nudges:
+    """Wakes the sessions of this process that have new text.
+
+    A nudge names one of them; all others that have text by then are asked for, so that a worker
+    with many sessions gets no more nudges than it can read.
+    """
+
+    def __init__(self, fleet: Fleet, boot: str, wake: Callable[[str], None]) -> None:
+        self._fleet = fleet
+        self._boot = boot
+        self._wake = wake
+        self._told = asyncio.Event()
+
+    def take(self, name: str) -> None:
+        """One nudge, on the loop."""
+        self._wake(name)
+        self._told.set()
+
+    async def run(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(COLLECT_EVERY):
+                    await self._told.wait()
+            self._told.clear()
+            with contextlib.suppress(SpeechFleetError):
+                for name in await self._fleet.nudged(self._boot):
+                    self._wake(name)
 
 
 class Session(Execution):
@@ -81,10 +114,10 @@ class Session(Execution):
         )
         return done, lambda speak: _Written(self._read, text, speak, self._settings.session_pause)
 
-    async def _read(self, offset: int) -> Written:
+    async def _read(self, offset: int, within: float) -> Written:
         """The text past ``offset``, after a nudge or a while. Raises LeaseLost, HandOver."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(READ_EVERY):
+            async with asyncio.timeout(min(within, READ_EVERY)):
                 await self._nudged.wait()
         self._nudged.clear()
         if self.process.draining:
@@ -131,7 +164,11 @@ class _Written(SpokenAhead):
     """
 
     def __init__(
-        self, read: Callable[[int], Awaitable[Written]], text: LiveText, speak: Speak, pause: float
+        self,
+        read: Callable[[int, float], Coroutine[Any, Any, Written]],
+        text: LiveText,
+        speak: Speak,
+        pause: float,
     ) -> None:
         super().__init__(speak, AHEAD)
         self._read = read
@@ -184,14 +221,14 @@ class _Written(SpokenAhead):
 
     async def _follow(self) -> None:
         clock = asyncio.get_running_loop().time
-        pause_at: float | None = None
+        pause_at = math.inf
         while self._text.open:
-            written = await self._read(self._text.size)
+            written = await self._read(self._text.size, max(0.0, pause_at - clock()))
             if written.tail or not written.open:
                 self._ready += self._text.take(written.tail, open=written.open)
                 pause_at = clock() + self._pause
-            elif pause_at is not None and clock() > pause_at:
+            elif clock() >= pause_at:
                 self._ready += self._text.pause()
-                pause_at = None
+                pause_at = math.inf
             self._mark_last()
             self._changed.set()

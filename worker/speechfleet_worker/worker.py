@@ -27,7 +27,7 @@ from speechfleet.settings import Settings
 from speechfleet_worker.intake import Intake
 from speechfleet_worker.models import Models
 from speechfleet_worker.process import Process, new_boot
-from speechfleet_worker.sessions import Session
+from speechfleet_worker.sessions import Nudges, Session
 from speechfleet_worker.synthesis import Execution
 
 log = logging.getLogger(__name__)
@@ -63,6 +63,7 @@ class Worker:
         self._left: dict[str, asyncio.Event] = {}
         self._by_queue: Counter[str] = Counter()
         self._alone = asyncio.Semaphore(ALONE_AT_ONCE)
+        self.nudges = Nudges(self.process.fleet, boot, self._wake)
 
     def describe(self) -> Description:
         return Description(
@@ -74,6 +75,7 @@ class Worker:
             slots=self._slots,
             running=len(self._running),
             draining=self.process.draining,
+            holding=tuple(self._left),
             providers=self._providers,
         )
 
@@ -147,7 +149,7 @@ class Worker:
             if status:
                 await self.process.fleet.bury(boot, f"its process ended with status {status}")
 
-    def nudge(self, name: str) -> None:
+    def _wake(self, name: str) -> None:
         """There is more text for a session; no-op where it is not (or no longer) here."""
         execution, _ = self._running.get(name, (None, None))
         if isinstance(execution, Session):
@@ -177,6 +179,8 @@ class Worker:
     async def drain(self) -> None:
         """Nothing new; running jobs finish in the grace time or are handed over."""
         self.process.drain()
+        for name in self._running:
+            self._wake(name)
         await self.process.fleet.describe(self.describe())
         while self._running and self.process.grace_left() > 0:
             tasks = [task for _, task in self._running.values()]

@@ -19,13 +19,16 @@ from speechfleet.message import Hint
 DESCRIPTION_TTL = 30
 """Seconds that a worker's description outlives its last heartbeat."""
 
+NUDGED_AT_ONCE = 10_000
+
 
 @dataclass(frozen=True)
 class Worker:
     """What a worker process says of itself with its heartbeat.
 
     ``boot``: its boot id. ``queues``: what it takes jobs from. ``providers``: name -> "" if
-    ready, else why not. ``slots``: jobs at once; ``running``: jobs now.
+    ready, else why not. ``slots``: jobs at once; ``running``: jobs now; ``holding``: names of
+    the jobs whose messages it has taken from their queues.
     """
 
     boot: str
@@ -36,6 +39,7 @@ class Worker:
     slots: int
     running: int = 0
     draining: bool = False
+    holding: tuple[str, ...] = ()
     providers: Mapping[str, str] = field(default_factory=dict)
 
     def encode(self) -> str:
@@ -45,7 +49,8 @@ class Worker:
     def decode(cls, data: bytes) -> Worker:
         values: dict[str, Any] = json.loads(data)
         known = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
-        known["queues"] = tuple(known.get("queues", ()))
+        for name in ("queues", "holding"):
+            known[name] = tuple(known.get(name, ()))
         return cls(**known)
 
 
@@ -103,6 +108,11 @@ class Fleet:
     async def running(self, boot: str) -> set[str]:
         return {name.decode() for name in await self._scripts.call("SMEMBERS", keys.running(boot))}
 
+    async def nudged(self, boot: str) -> list[str]:
+        """Sessions of this worker with text that it has not read; each is told once."""
+        names = await self._scripts.call("SPOP", keys.nudged(boot), NUDGED_AT_ONCE)
+        return [name.decode() for name in names]
+
     async def depths(self) -> list[QueueDepth]:
         lists = await self._scripts.call("SMEMBERS", keys.LISTS)
         depths: dict[str, int] = {}
@@ -121,23 +131,12 @@ class Fleet:
         names = sorted(await self.running(boot))
         for name in names:
             await recover(self._scripts, name, boot, reason)
-        for hint in await self.unacked(boot):
-            await self.resend(hint)
-        await self._scripts.call(
-            "DEL", keys.unacked(boot), keys.unacked_index(boot), keys.unacked_mutex(boot)
-        )
-        await self._scripts.call("DEL", keys.worker(boot), keys.boot(boot))
+        await self._scripts.call("DEL", keys.worker(boot), keys.nudged(boot), keys.boot(boot))
         await self._scripts.call("HDEL", keys.BEATS, boot)
         return names
 
     async def recover(self, name: str, boot: str, reason: str) -> str:
         return await recover(self._scripts, name, boot, reason)
-
-    async def unacked(self, boot: str) -> list[Hint]:
-        """What a boot has taken from its queues and not acknowledged."""
-        raw = await self._scripts.call("HVALS", keys.unacked(boot))
-        hints = (Hint.decode(json.dumps(json.loads(item)[0]).encode()) for item in raw)
-        return [hint for hint in hints if hint is not None]
 
     # --- messages ---------------------------------------------------------------------------
 

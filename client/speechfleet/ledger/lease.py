@@ -86,7 +86,9 @@ class Lease:
 
     async def read(self, offset: int) -> Written:
         """What was pushed into this session past ``offset``, in bytes of UTF-8."""
-        reply = await self._scripts.run("read", (self.job.record,), self.token, offset)
+        reply = await self._scripts.run(
+            "read", (self.job.record, keys.nudged(self.boot)), self.token, self.job.name, offset
+        )
         if reply == -1:
             raise LeaseLost
         tail, open_, unseen, unpushed = reply
@@ -117,7 +119,7 @@ class Lease:
             *entry,
             limit,
             started.sample_rate,
-            *encode(started),
+            *(() if start else encode(started)),
         )
         if reply == -2:
             raise StreamFull

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -21,6 +20,8 @@ BATCH_BYTES = 256 << 10
 """Bytes after which a write takes no further command."""
 WRITES = 2
 """Writes under way at once, each on a connection of its own."""
+TIMEOUT = 30.0
+"""Seconds for a write and all its replies."""
 
 
 class Pipe:
@@ -101,6 +102,8 @@ class Pipe:
 
     async def _connection(self) -> AbstractConnection:
         connection: AbstractConnection = await self._pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py
+        # Its own time-out sets a timer for each reply and makes a task of each write.
+        connection.socket_timeout = None
         return connection
 
     async def close(self) -> None:
@@ -119,13 +122,12 @@ def _pack(command: tuple[Argument, ...]) -> bytes:
 
 
 async def _round_trip(connection: AbstractConnection, commands: Sequence[bytes]) -> list[Any]:
-    await connection.send_packed_command(commands)
     replies: list[Any] = []
-    # One time-out for all replies: redis-py's own would set a timer for each of them.
-    async with asyncio.timeout(connection.socket_timeout):
+    async with asyncio.timeout(TIMEOUT):
+        await connection.send_packed_command(commands)
         for _ in commands:
             try:
-                replies.append(await connection.read_response(timeout=math.inf))
+                replies.append(await connection.read_response())
             except ResponseError as error:
                 replies.append(error)
     return replies

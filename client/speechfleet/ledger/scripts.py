@@ -47,10 +47,13 @@ class Scripts:
         source, digest = self._source(name)
         command = ("EVALSHA", digest, len(keys), *keys, *arguments)
         try:
-            return await self.call(*command)
+            return await self.pipe.call(*command)
         except NoScriptError:
             await self._load(source)
             return await self.call(*command)
+        except Exception:
+            with self._errors():
+                raise
 
     async def _load(self, source: str) -> None:
         """Once for all who found it missing at the same moment."""

@@ -86,7 +86,7 @@ local function leave_worker()
   if boot then
     redis.call('SREM', RUNNING .. boot, NAME)
   end
-  redis.call('HDEL', RECORD, 'boot', 'token', 'route', 'nudged')
+  redis.call('HDEL', RECORD, 'boot', 'token', 'route')
 end
 
 -- One terminal entry, and everything of this epoch begins to expire.

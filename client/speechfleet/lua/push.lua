@@ -1,14 +1,14 @@
 -- More text for a session, and a nudge to the worker that holds it.
 --
 -- Late, doubled and reordered pushes change nothing: what is there already is only compared. At
--- most one nudge is out, until the worker reads or NUDGE_AGAIN has passed since.
+-- most one nudge is out for all sessions of a worker: it looks for the others when it gets that
+-- one, and now and then besides, so a nudge may be lost.
 --
 -- ARGV   2 offset   3 tail: the text from the offset on   4 SHA-1 of the text before the offset
 --        5 "1": the text is complete with this   (offsets are bytes of UTF-8)
 -- Reply  {"held", state} | {"short"}: the text does not reach the offset, send all of it
 --        | {"diverged", text} | {"closed", state}: it takes no more text | {}: no such job
-local NUDGE_AGAIN = 500 -- ms
-local r = get('state', 'text', 'open', 'route', 'nudged')
+local r = get('state', 'text', 'open', 'route', 'boot')
 if not r[1] then
   return {}
 end
@@ -33,9 +33,8 @@ end
 if ARGV[5] == '1' then
   redis.call('HDEL', RECORD, 'open')
 end
-local told = r[5] and at - tonumber(r[5]) < NUDGE_AGAIN
-if r[4] and not told and (new ~= '' or ARGV[5] == '1') then
-  redis.call('HSET', RECORD, 'nudged', at)
+if r[4] and (new ~= '' or ARGV[5] == '1') and redis.call('SADD', NUDGED .. r[5], NAME) == 1
+    and redis.call('SCARD', NUDGED .. r[5]) == 1 then
   redis.call('LPUSH', r[4], message('@NUDGE@', redis.call('INCR', SEQUENCE), r[4], '0'))
 end
 return {'held', r[1]}
