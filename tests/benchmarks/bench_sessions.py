@@ -85,7 +85,8 @@ async def steady(client: AsyncClient, provider: Provider, floors: Floors) -> Non
                 for n, session in enumerate(sessions)
             )
         )
-        await asyncio.gather(*(finish(session) for session in sessions))
+        for session in sessions:
+            await finish(session)
         await asyncio.gather(*listeners)
         to_socket = [
             (provider.told[sentence(session.id, number)] - at) / 1e6
