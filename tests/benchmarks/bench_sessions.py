@@ -17,6 +17,8 @@ from contextlib import AsyncExitStack, aclosing
 from statistics import median
 from typing import Any
 
+import dashscope
+
 from speechfleet import AsyncClient
 from speechfleet.local import EmbeddedFleet
 from speechfleet.session import AsyncSession
@@ -140,8 +142,6 @@ async def by_session(client: AsyncClient, name: str) -> float:
 
 
 def by_sdk(url: str, name: str) -> float:
-    import dashscope
-
     connection: Any = dashscope.Client(api_key="sk-bench").audio.realtime.connect(
         model=BARE_MODEL, ws_url=url
     )
