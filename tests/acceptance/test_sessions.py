@@ -32,7 +32,11 @@ def provider() -> Iterator[DashScopeRealtimeServer]:
 @pytest.fixture(scope="module")
 def stage(module_folder: Path, provider: DashScopeRealtimeServer) -> Iterator[Stage]:
     """Two workers for sessions that are started again when they die."""
-    environ = {**provider.environment(), "SPEECHFLEET_SESSION_PAUSE": "0.3"}
+    environ = {
+        **provider.environment(),
+        "SPEECHFLEET_SESSION_PAUSE": "0.3",
+        "SPEECHFLEET_TIMEOUTS__SILENCE": "2",
+    }
     with staged(module_folder, environ, workers=2, lanes=["session"]) as stage:
         yield stage
 
@@ -168,6 +172,24 @@ async def test_an_interrupt_says_how_far_it_was_heard(client: AsyncClient) -> No
         assert caught.value.text_end == heard
 
 
+async def test_a_slow_listener_slows_nobody(client: AsyncClient) -> None:
+    """One that stands still after the first chunk, and one that plays as slowly as it sounds."""
+    lines = sentences("the slow listener", 6)
+    async with client.session(model=MODEL) as session:
+        slow = session.job.stream()
+        await session.push(lines[0] + " And so on, and so on.")
+        heard = (await anext(slow)).delta
+        await session.complete(session.text + " " + " ".join(lines))
+        own = session.synthesize()
+        first = await anext(own)
+        await session.result(timeout=5)
+        heard += b"".join([chunk.delta async for chunk in slow])
+        [*_, last] = [chunk async for chunk in own]
+        whole = spoken([lines[0], "And so on, and so on.", *lines])
+        assert heard == bytes(last.audio) == whole
+        assert whole.startswith(bytes(first.audio))
+
+
 async def test_nothing_to_say_is_no_error(client: AsyncClient) -> None:
     async with client.session(model=MODEL) as session:
         await session.push("")
@@ -201,13 +223,13 @@ async def test_a_live_id_is_refused_and_can_be_resumed(client: AsyncClient, stag
 
 
 @pytest.mark.parametrize(
-    "fault", [Fault("drop_middle"), Fault("close_1011"), Fault("drop_before"), Fault("close_idle")]
+    "kind", ["drop_middle", "close_1011", "drop_before", "close_idle", "stall", "error_frame"]
 )
 async def test_a_lost_socket_is_replaced_within_the_session(
-    client: AsyncClient, provider: DashScopeRealtimeServer, fault: Fault
+    client: AsyncClient, provider: DashScopeRealtimeServer, kind: str
 ) -> None:
-    lines = sentences(f"the {fault.kind}", 3)
-    provider.script(fault)
+    lines = sentences(f"the {kind}", 3)
+    provider.script(Fault(kind))
     async with client.session(model=REALTIME, cache=False) as session:
         await write(session, lines)
         await session.complete()
