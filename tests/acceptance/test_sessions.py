@@ -148,6 +148,28 @@ async def test_the_synchronous_twin_and_the_realtime_model(
     assert call.request["session"]["mode"] == "commit"
 
 
+async def test_the_provider_may_decide_when_to_speak(
+    client: AsyncClient, provider: DashScopeRealtimeServer
+) -> None:
+    """server_commit: the text goes there as it comes; what is lost is spoken from the start."""
+    lines = sentences("the server's choice", 4)
+    provider.script(Fault("drop_middle"))
+    async with client.session(model=REALTIME, mode="server_commit") as session:
+        follower = asyncio.create_task(Heard().listen(session.job))
+        await write(session, lines[:2])
+        await published(session, lambda total: total > 4800)
+        await write(session, lines)
+        [*_, last] = [chunk async for chunk in session.synthesize()]
+        record = await session.job.record()
+    listener = await follower
+    assert listener.audio == bytes(last.audio) == speech(" ".join(lines), milliseconds=10)
+    assert listener.rewinds <= 1
+    assert record.claims == 1
+    assert record.fields["text_end"] == str(len(" ".join(lines)))
+    *_, call = [call for call in provider.calls if "the server's choice" in call.text]
+    assert call.request["session"]["mode"] == "server_commit"
+
+
 # --- ending ---------------------------------------------------------------------------------
 
 

@@ -26,8 +26,10 @@ from speechfleet_worker.live_text import LiveText
 from speechfleet_worker.lookahead import Ahead, Speak, SpokenAhead
 from speechfleet_worker.models import Models, Voice
 from speechfleet_worker.process import Process
-from speechfleet_worker.providers.base import ProviderModel
+from speechfleet_worker.providers.base import ProviderModel, speaks_as_pushed
+from speechfleet_worker.pushing import Pushed
 from speechfleet_worker.retrying import delay_before
+from speechfleet_worker.segment_store import segment_hash
 from speechfleet_worker.segments import Segment
 from speechfleet_worker.synthesis import Execution, HandOver
 
@@ -94,7 +96,7 @@ class Session(Execution):
     @contextlib.asynccontextmanager
     async def _conversation(self, voice: Voice) -> AsyncGenerator[Voice, None]:
         model = voice.model()
-        if not isinstance(model, ProviderModel):
+        if not isinstance(model, ProviderModel) or speaks_as_pushed(model):
             yield voice
             return
         async with model.conversation() as first:
@@ -112,7 +114,16 @@ class Session(Execution):
             index=len(done),
             cold_start=self._settings.session_cold_start,
         )
+        model = voice.first
+        if not done and speaks_as_pushed(model):
+            return done, lambda _: Pushed(
+                voice.model(), self._read, text, self._settings.timeouts, self._hash
+            )
         return done, lambda speak: _Written(self._read, text, speak, self._settings.session_pause)
+
+    def _hash(self, text: str) -> str:
+        """Of a text whose audio nobody else may reuse: it depends on how it was pushed."""
+        return segment_hash(self.lease.job.namespace, self.request, text, self.lease.token)
 
     async def _read(self, offset: int, within: float) -> Written:
         """The text past ``offset``, after a nudge or a while. Raises LeaseLost, HandOver."""

@@ -11,7 +11,6 @@ import itertools
 import logging
 import os
 import socket
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -24,16 +23,14 @@ from speechfleet.ledger import Claim, Lease
 from speechfleet.ledger.fleet import Worker as Description
 from speechfleet.message import Hint
 from speechfleet.settings import Settings
+from speechfleet_worker.alone import Alone
 from speechfleet_worker.intake import Intake
 from speechfleet_worker.models import Models
-from speechfleet_worker.process import Process, new_boot
+from speechfleet_worker.process import Process
 from speechfleet_worker.sessions import Nudges, Session
 from speechfleet_worker.synthesis import Execution
 
 log = logging.getLogger(__name__)
-
-ALONE_AT_ONCE = 2
-"""Processes of their own that one worker starts at a time for jobs that must run alone."""
 
 
 class Worker:
@@ -62,7 +59,7 @@ class Worker:
         self._running: dict[str, tuple[Execution, asyncio.Task[None]]] = {}
         self._left: dict[str, asyncio.Event] = {}
         self._by_queue: Counter[str] = Counter()
-        self._alone = asyncio.Semaphore(ALONE_AT_ONCE)
+        self._alone = Alone(self.process.fleet)
         self.nudges = Nudges(self.process.fleet, boot, self._wake)
 
     def describe(self) -> Description:
@@ -110,7 +107,7 @@ class Worker:
             if claim.outcome == "granted":
                 await self._execute(hint.name, lease, claim)
             elif claim.outcome == "alone":
-                await self._run_alone(hint)
+                await self._alone.run(hint)
             else:
                 log.debug("%s: %s", claim.outcome, claim.why, extra={"job": hint.name})
         finally:
@@ -131,23 +128,6 @@ class Worker:
             del self._running[name]
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("the execution broke", exc_info=error, extra={"job": name})
-
-    async def _run_alone(self, hint: Hint) -> None:
-        """A job that several workers died of gets a process of its own, so no neighbours."""
-        async with self._alone:
-            boot = new_boot()
-            log.warning("runs alone as %s", boot, extra={"job": hint.name})
-            command = ("--alone", hint.name, "--sequence", hint.sequence, "--boot", boot)
-            child = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "speechfleet_worker", *command
-            )
-            try:
-                status = await child.wait()
-            finally:
-                if child.returncode is None:
-                    child.kill()
-            if status:
-                await self.process.fleet.bury(boot, f"its process ended with status {status}")
 
     def _wake(self, name: str) -> None:
         """There is more text for a session; no-op where it is not (or no longer) here."""
@@ -181,6 +161,7 @@ class Worker:
         self.process.drain()
         for name in self._running:
             self._wake(name)
+        self._alone.drain()
         await self.process.fleet.describe(self.describe())
         while self._running and self.process.grace_left() > 0:
             tasks = [task for _, task in self._running.values()]
@@ -191,6 +172,7 @@ class Worker:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             await execution.lease.hand_over("its worker's grace time is over")
+        await self._alone.drained()
         await self.process.fleet.leave(self.boot)
 
     # --- looking after what runs ------------------------------------------------------------

@@ -135,6 +135,14 @@ class ProviderModel(TTSModelBase):
         """
         yield self
 
+    @property
+    def speaks_as_pushed(self) -> bool:
+        """Whether a session pushes its text as it comes, and the provider decides when to speak.
+
+        Text and audio then align only at the end: what is lost is spoken from the beginning.
+        """
+        return False
+
     @abstractmethod
     def speak(self, text: str) -> AsyncGenerator[Audio | Report, None]:
         """One call: the audio of ``text`` (not empty, within the limit) as it arrives.
@@ -219,6 +227,13 @@ def capabilities_of(model: TTSModelBase) -> Capabilities:
         return model.describe(model.model_name)
     declared = getattr(model, "capabilities", None)
     return declared if isinstance(declared, Capabilities) else Capabilities()
+
+
+def speaks_as_pushed(model: TTSModelBase) -> bool:
+    """See `ProviderModel`; somebody's own class does so if it takes streaming input."""
+    if isinstance(model, ProviderModel):
+        return model.speaks_as_pushed
+    return model.supports_streaming_input
 
 
 async def timed(

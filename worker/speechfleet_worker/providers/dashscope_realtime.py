@@ -99,6 +99,11 @@ class DashScopeRealtimeTTSModel(ProviderModel):
         self._opening = asyncio.Lock()
         sdk()
 
+    @property
+    def speaks_as_pushed(self) -> bool:
+        """Where ``server_commit`` was asked for, and is not only the default."""
+        return self.options.mode == "server_commit" and "mode" in self.options.model_fields_set
+
     # --- whole texts
 
     async def speak(self, text: str) -> AsyncGenerator[Audio | Report, None]:
