@@ -371,9 +371,8 @@ async def test_redis_comes_back_in_the_middle(
         if accident == "restart":
             await stage.off_loop(stage.fleet.valkey.kill)
         else:
-            await client.connection.redis.delete(
-                JobKeys("default", session.id).record, JobKeys("default", session.id).stream(1)
-            )
+            job = JobKeys("default", session.id)
+            await client.connection.redis.delete(job.record, job.stream(1), job.segments(1))
         await write(session, lines)
         [*_, last] = [chunk async for chunk in session.synthesize()]
         assert bytes(last.audio) == spoken(lines)
