@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from types import TracebackType
@@ -12,12 +13,13 @@ from typing import Any, Literal, NotRequired, Self, TypedDict
 
 from pydantic import SecretStr
 
-from speechfleet.errors import UnknownModel
+from speechfleet.errors import InvalidRequest, UnknownModel
 from speechfleet.job import AsyncJob, Status
 from speechfleet.jobs import Lane, Record, Request, SegmentMode, State, Wire, check_id
 from speechfleet.ledger import Connection, Fleet, Hub, Jobs
 from speechfleet.ledger.fleet import Worker
 from speechfleet.ledger.jobs import Submitted
+from speechfleet.session import OPEN_TIMEOUT, AsyncSession
 from speechfleet.settings import Settings
 from speechfleet.settings import settings as process_settings
 from speechfleet.store import Store, open_store
@@ -117,6 +119,37 @@ class AsyncClient:
         await self.ledger.submit(self.namespace, id, request)
         return AsyncJob(self, id, request)
 
+    def session(
+        self,
+        *,
+        model: str,
+        voice: str = "",
+        id: str | None = None,
+        resume: bool = False,
+        open_timeout: float = OPEN_TIMEOUT,
+        linear: bool = False,
+        format: str = "wav",
+        cache: bool = True,
+        name: str = "",
+        **options: Any,
+    ) -> AsyncSession:
+        """Speech for a text that is still being written: ``async with`` it, then push.
+
+        Without ``id`` it gets one of its own. ``resume``: go on with the one of this id, from
+        whatever process. ``open_timeout``: seconds that entering waits for a worker with room.
+        ``linear``: never take back audio that was handed out, as in `AsyncJob.stream`.
+        Every other keyword is an option of the provider. Raises InvalidRequest.
+        """
+        request = Request(
+            text="", model=model, voice=voice, options=options, format=format,
+            lane=Lane.SESSION, cache=cache, name=name, open=True,
+        )  # fmt: skip
+        request.check(self.settings.session_text)
+        own = check_id(id) if id is not None else uuid.uuid4().hex
+        return AsyncSession(
+            self, own, request, resume=resume, open_timeout=open_timeout, linear=linear
+        )
+
     async def submit_many(self, messages: Iterable[Msg | str], **order: Any) -> list[AsyncJob]:
         """The same for many messages with one order, in their order, a few hundred at a time.
 
@@ -145,6 +178,8 @@ class AsyncClient:
         options = {name: value for name, value in order.items() if name not in _ORDER}
         if "lane" in known:
             known["lane"] = Lane(known["lane"])
+            if known["lane"] is Lane.SESSION:
+                raise InvalidRequest("lane='session': open it with session(), then push its text")
         request = Request(text=msg.text(), options=options, name=msg.name, role=msg.role, **known)
         request.check(self.settings.max_text)
         return check_id(msg.id), request

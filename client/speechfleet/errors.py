@@ -4,7 +4,9 @@
     ├── InvalidRequest              what was asked cannot be done; mend the request
     │   ├── EmptyText  TextTooLong  IllegalText  IllegalId
     │   ├── UnknownModel  UnknownVoice  UnknownFormat  UnknownOption
-    │   └── Conflict                the id stands for another request
+    │   ├── Conflict                the id stands for another request
+    │   ├── TextDiverged            a session's text does not go on from what was pushed
+    │   └── TextComplete            a session takes no more text
     ├── MisconfiguredError          a setting, or something missing on this machine
     │   ├── MissingExtra            a package that an extra installs
     │   └── FolderInUse             another fleet runs on the same data folder
@@ -12,6 +14,7 @@
     ├── NewerRecord                 a record written by a newer version
     ├── IllegalTransition           the job's state does not allow it
     ├── ResultTimeout               not finished in the time that was given
+    ├── NoCapacity                  no worker took the session in time     retryable
     ├── JobFailed                   the job ended FAILED; carries the code of the cause
     ├── JobCancelled                the job ended CANCELLED
     ├── FleetUnavailable            Redis cannot be reached, or refuses
@@ -158,6 +161,27 @@ class Conflict(InvalidRequest):
     code = "conflict"
 
 
+class TextDiverged(InvalidRequest):
+    """Pushed text must begin with what was pushed before; ``position``: where it does not."""
+
+    code = "text_diverged"
+
+    def __init__(self, held: str, text: str) -> None:
+        pairs = enumerate(zip(held, text, strict=False))
+        self.position = next((at for at, (a, b) in pairs if a != b), min(len(held), len(text)))
+        before, after = held[self.position :], text[self.position :]
+        super().__init__(
+            f"the text must go on from what was pushed before: at position {self.position} "
+            f"there is {before[:20]!r}, not {after[:20]!r}"
+        )
+
+
+class TextComplete(InvalidRequest):
+    """The session's text was completed, or the session has ended: open another one."""
+
+    code = "text_complete"
+
+
 # --- this machine, these settings -----------------------------------------------------------
 
 
@@ -207,6 +231,13 @@ class ResultTimeout(SpeechFleetError, TimeoutError):
     """The job goes on; only the waiting ended."""
 
     code = "result_timeout"
+    retryable = True
+
+
+class NoCapacity(SpeechFleetError):
+    """Every worker that takes sessions was full, or there was none, until the time-out."""
+
+    code = "no_capacity"
     retryable = True
 
 

@@ -138,6 +138,20 @@ def check_id(id: str) -> str:
     return id
 
 
+def check_text(text: str, limit: int, setting: str) -> None:
+    """Raises TextTooLong, naming the setting, and IllegalText."""
+    if len(text) > limit:
+        raise TextTooLong(
+            f"the text has {len(text):,} characters, the fleet takes {limit:,} "
+            f"({setting}); split it into several messages"
+        )
+    if bad := _unspeakable(text):
+        raise IllegalText(
+            f"character U+{ord(bad[0]):04X} at position {bad.start()} cannot be spoken; "
+            "remove control characters and lone surrogates"
+        )
+
+
 @dataclass(frozen=True)
 class Request:
     """What a job is asked to do. Equal `digest`: the same request.
@@ -159,6 +173,8 @@ class Request:
     cache: bool = True
     name: str = ""
     role: str = "assistant"
+    open: bool = False
+    """More text may come: a session that nobody has completed."""
 
     @property
     def provider(self) -> str:
@@ -175,13 +191,13 @@ class Request:
 
     @property
     def digest(self) -> str:
-        """Of all that shapes what is heard: text, model, voice, options, format, wire."""
-        return hashlib.blake2b(
-            "\x1f".join(
-                (self.text, self.model, self.voice, self.options_json, self.format, self.wire)
-            ).encode(),
-            digest_size=16,
-        ).hexdigest()
+        """Of all that shapes what is heard: text, model, voice, options, format, wire.
+
+        Not the text of a session: it is the same one while its text grows.
+        """
+        text = "" if self.lane is Lane.SESSION else self.text
+        parts = (text, self.model, self.voice, self.options_json, self.format, self.wire)
+        return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
 
     @property
     def options_json(self) -> str:
@@ -191,18 +207,10 @@ class Request:
 
     def check(self, max_text: int) -> None:
         """Raise what is wrong with the request, as far as it shows without the provider."""
-        if not self.text.strip():
-            raise EmptyText("there is nothing to say: the text is empty or white space")
-        if len(self.text) > max_text:
-            raise TextTooLong(
-                f"the text has {len(self.text):,} characters, the fleet takes {max_text:,} "
-                "(SPEECHFLEET_MAX_TEXT); split it into several messages"
-            )
-        if bad := _unspeakable(self.text):
-            raise IllegalText(
-                f"character U+{ord(bad[0]):04X} at position {bad.start()} cannot be spoken; "
-                "remove control characters and lone surrogates"
-            )
+        if not self.open:
+            if not self.text.strip():
+                raise EmptyText("there is nothing to say: the text is empty or white space")
+            check_text(self.text, max_text, "SPEECHFLEET_MAX_TEXT")
         for name in ("model", "voice", "name"):
             if _CONTROL.search(value := getattr(self, name)):
                 raise InvalidRequest(f"the {name} holds a control character: {value[:40]!r}")
@@ -292,6 +300,11 @@ class Record:
         return self.fields.get("queue", "")
 
     @property
+    def route(self) -> str:
+        """The routing key of the worker that holds a session; "" where none does."""
+        return self.fields.get("route", "")
+
+    @property
     def audio(self) -> int:
         """Bytes of audio that are published (or, unpublished, stored) so far."""
         return self._int("audio")
@@ -355,6 +368,7 @@ class Record:
             cache=get("cache", "1") == "1",
             name=get("name", ""),
             role=get("role", "assistant"),
+            open=get("open") == "1",
         )
 
 

@@ -11,15 +11,18 @@
     speechfleet.1:sequence                    counter of messages
     speechfleet.1:lists                       set: every list that messages were put into
     speechfleet.1:beats                       hash: boot -> number of heartbeats
+    speechfleet.1:nudged:<boot>               set: sessions with text that it has not read
     speechfleet.1:boot:<boot>                 string: what the worker can do, as JSON
     speechfleet.1:usage:<day>:<ns>:<model>    hash: sums of usage
     speechfleet.1:uses:<ns>:<hash>            set: jobs that use a stored segment
     speechfleet.1:bytes                       counter: audio bytes in all streams
     speechfleet.1:expiring                    zset: ended streams with their bytes, by expiry
     speechfleet.1:ended:<ns>:<id>             channel: a job ended
+    speechfleet.1:opened:<ns>:<id>            channel: a worker has taken a session
     speechfleet.1:cancelled                   channel: "<job> <token>" of what was cancelled
     speechfleet.1:drain                       channel: a boot id, or ``*``: stop taking jobs
     speechfleet.1.<lane>.<provider>           list: the Celery queue
+    speechfleet.1.worker.<boot>               list: the queue of one worker that holds sessions
 
 Names are percent-encoded, so that ``:`` separates and ``/`` joins: a job's *name* is
 ``<ns>/<id>``, the form that messages and sets carry.
@@ -50,6 +53,9 @@ PATTERNS = {
     "BYTES": f"{PREFIX}:bytes",
     "EXPIRING": f"{PREFIX}:expiring",
     "ENDED": f"{PREFIX}:ended:{{job}}",
+    "OPENED": f"{PREFIX}:opened:{{job}}",
+    "WORKER": f"{PREFIX}.worker.",
+    "NUDGED": f"{PREFIX}:nudged:",
     "CANCELLED": f"{PREFIX}:cancelled",
     "DELETED": f"{PREFIX}:deleted:{{job}}",
 }
@@ -105,6 +111,10 @@ class JobKeys:
     def ended(self) -> str:
         return self._fill("ENDED")
 
+    @property
+    def opened(self) -> str:
+        return self._fill("OPENED")
+
 
 def index(namespace: str, state: str) -> str:
     return PATTERNS["INDEX"].replace("{namespace}", encode(namespace)) + state
@@ -123,6 +133,10 @@ def running(boot: str) -> str:
     return PATTERNS["RUNNING"] + boot
 
 
+def nudged(boot: str) -> str:
+    return PATTERNS["NUDGED"] + boot
+
+
 def boot(boot: str) -> str:
     return f"{PREFIX}:boot:{boot}"
 
@@ -138,6 +152,11 @@ def model_of_usage(key: str) -> str:
 
 def queue(lane: str, provider: str) -> str:
     return f"{PREFIX}.{lane}.{encode(provider)}"
+
+
+def worker(boot: str) -> str:
+    """The queue of one worker, which is also its routing key."""
+    return PATTERNS["WORKER"] + boot
 
 
 # --- the object store's keys ----------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 The record is the truth and the message only a hint, so it carries the job's name and its
 sequence number and nothing else. It is written by the same script that writes the record,
-hence a template: ``@JOB@``, ``@SEQ@``, ``@QUEUE@`` and ``@PRIORITY@`` are filled in there. So a
+hence a template: ``@TASK@``, ``@JOB@``, ``@SEQ@``, ``@QUEUE@`` and ``@PRIORITY@`` are filled in
+there. So a
 client needs neither celery nor kombu; a test compares this with what ``apply_async`` sends.
 """
 
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 TASK = "speechfleet.speak"
+NUDGE = "speechfleet.nudge"
+"""The task that tells the worker which holds a session that there is more text."""
 BEHIND = "\x06\x163"
 """kombu's suffix for priority 3, popped after priority 0, which is the head of the line."""
 
@@ -26,7 +29,7 @@ def _template() -> str:
         "content-type": "application/json",
         "headers": {
             "lang": "py",
-            "task": TASK,
+            "task": "@TASK@",
             "id": id,
             "shadow": None,
             "eta": None,

@@ -73,6 +73,23 @@ class Settings(BaseSettings):
         connect=10.0, first_audio=30.0, silence=20.0, call=300.0
     )
 
+    sessions: int = Field(200, ge=1, description="realtime sessions a worker process holds")
+    session_text: int = Field(100_000, gt=0, description="code points of a session")
+    session_vanished: float = Field(
+        30.0, gt=0, description="seconds without a sign of its client that end a session"
+    )
+    session_idle: float = Field(
+        300.0, gt=0, description="seconds without new text that end a session"
+    )
+    session_pause: float = Field(
+        0.8,
+        gt=0,
+        description="seconds without new text after which what there is is said",
+    )
+    session_cold_start: tuple[int, int] = Field(
+        (0, 0), description="JSON: code points and words before a session begins to speak"
+    )
+
     providers: Annotated[dict[str, str], NoDecode] = Field(
         default_factory=dict, description="name=package.module:Class,... : your own"
     )

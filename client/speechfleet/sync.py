@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from types import TracebackType
@@ -20,6 +20,7 @@ from speechfleet.job import AsyncJob, Status
 from speechfleet.job import Speech as AsyncSpeech
 from speechfleet.jobs import Record, State
 from speechfleet.ledger.fleet import Worker
+from speechfleet.session import AsyncSession
 from speechfleet.settings import Settings
 from speechfleet.tts import Msg
 
@@ -82,12 +83,7 @@ class Job:
     def stream(
         self, *, accumulate: bool = True, linear: bool = False
     ) -> Generator[Chunk, None, None]:
-        chunks = self._job.stream(accumulate=accumulate, linear=linear)
-        try:
-            while (chunk := self._loop.run(_next(chunks))) is not None:
-                yield chunk
-        finally:
-            self._loop.run(chunks.aclose())
+        yield from _each(self._job.stream(accumulate=accumulate, linear=linear), self._loop)
 
     def result(self, timeout: float | None = None) -> Speech:
         return Speech(self._loop.run(self._job.result(timeout)), self._loop)
@@ -106,6 +102,61 @@ class Job:
 
     def delete(self) -> None:
         self._loop.run(self._job.delete())
+
+
+class Session:
+    """A text that is spoken while it is written; see `speechfleet.session.AsyncSession`."""
+
+    def __init__(self, session: AsyncSession, loop: _Loop) -> None:
+        self._session = session
+        self._loop = loop
+        self.id = session.id
+        self.job = Job(session.job, loop)
+
+    def __repr__(self) -> str:
+        return f"Session({self.id!r})"
+
+    def __enter__(self) -> Self:
+        self._loop.run(self._session.open())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._loop.run(self._session.close())
+
+    @property
+    def text(self) -> str:
+        return self._session.text
+
+    def push(self, text: Msg | str) -> Chunk:
+        return self._loop.run(self._session.push(text))
+
+    def say(self, delta: str) -> Chunk:
+        return self._loop.run(self._session.say(delta))
+
+    def synthesize(self, text: Msg | str | None = None) -> Generator[Chunk, None, None]:
+        yield from _each(self._session.synthesize(text), self._loop)
+
+    def result(self, timeout: float | None = None) -> Speech:
+        return Speech(self._loop.run(self._session.result(timeout)), self._loop)
+
+    def interrupt(self, played: int | None = None) -> int:
+        return self._loop.run(self._session.interrupt(played))
+
+
+def _each(chunks: AsyncGenerator[Chunk, None], loop: _Loop) -> Generator[Chunk, None, None]:
+    try:
+        while (chunk := loop.run(_next(chunks))) is not None:
+            yield chunk
+    finally:
+        loop.run(chunks.aclose())
 
 
 async def _next(chunks: Any) -> Chunk | None:
@@ -158,6 +209,12 @@ class Client:
 
     def submit(self, msg: Msg | str, **order: Any) -> Job:
         return Job(self._loop.run(self._client.submit(msg, **order)), self._loop)
+
+    def session(self, **order: Any) -> Session:
+        return Session(self._loop.run(self._session(order)), self._loop)
+
+    async def _session(self, order: dict[str, Any]) -> AsyncSession:
+        return self._client.session(**order)  # what it waits with belongs to that loop
 
     def submit_many(self, messages: Iterable[Msg | str], **order: Any) -> list[Job]:
         jobs = self._loop.run(self._client.submit_many(messages, **order))

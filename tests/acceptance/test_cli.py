@@ -252,8 +252,7 @@ def test_show_tells_the_whole_story(fleet: object, told: Json) -> None:
     assert [step["event"] for step in shown["story"]] == ["submit", "claim", "finish"]
     assert [segment["text_end"] for segment in shown["segments"]] == [20, 42]
     [worker] = shown["workers"]
-    [alive] = told("workers")["workers"]
-    assert worker == alive["boot"]
+    assert worker in [alive["boot"] for alive in told("workers")["workers"]]
     assert shown["usage"]["billed"] == 41
     assert Path(shown["url"].removeprefix("file://").replace("%25", "%")).exists()
 
@@ -312,6 +311,22 @@ def test_a_worker_of_ones_own_is_drained(
     process.communicate(timeout=20)
     assert process.returncode == 0
     assert boot not in [one["boot"] for one in told("workers")["workers"]]
+
+
+def test_a_worker_without_lanes_serves_all_of_them(fleet: object, told: Json) -> None:
+    """By two processes; one that dies takes the other along, drained."""
+    process = start("worker", stderr=subprocess.DEVNULL)
+    boots = {line(process.stdout).removeprefix("ready ") for _ in range(2)}
+    mine = [one for one in told("workers")["workers"] if one["boot"] in boots]
+    lanes = {one["pid"]: {queue.split(".")[2] for queue in one["queues"]} for one in mine}
+    assert sorted(map(sorted, lanes.values())) == [["batch", "live"], ["session"]]
+    [sessions] = [pid for pid, served in lanes.items() if served == {"session"}]
+    os.kill(sessions, signal.SIGKILL)
+    process.communicate(timeout=20)
+    assert process.returncode == signal.SIGKILL
+    [other] = lanes.keys() - {sessions}
+    with pytest.raises(ProcessLookupError):
+        os.kill(other, 0)
 
 
 def test_a_worker_says_what_it_cannot_serve(fleet: object) -> None:

@@ -95,7 +95,8 @@ def test_the_workers_environment_is_understood(
 def test_every_lane_is_served(workers: dict[str, Any]) -> None:
     commands = [worker["command"] for worker in workers.values()]
     lanes = [command[command.index("--lanes") + 1] for command in commands]
-    assert sorted(",".join(lanes).split(",")) == ["batch", "live"]
+    assert sorted(",".join(lanes).split(",")) == ["batch", "live", "session"]
+    assert "session" in lanes, "a process that holds sessions serves nothing else"
 
 
 def test_a_real_server_takes_the_command_of_redis(

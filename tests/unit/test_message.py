@@ -13,6 +13,7 @@ from speechfleet_worker.app import make_app
 
 def ours(priority: int = 3) -> bytes:
     text = TEMPLATE.replace("@JOB@", "default/a").replace("@SEQ@", "7")
+    text = text.replace("@TASK@", TASK)
     return text.replace("@QUEUE@", "q").replace("@PRIORITY@", str(priority)).encode()
 
 

@@ -21,8 +21,8 @@ FORMAT = "%(asctime)s %(levelname)s %(name)s [%(job)s] %(message)s"
 
 def main() -> int:
     parser = argparse.ArgumentParser("speechfleet worker", description="One worker process.")
-    parser.add_argument("--lanes", default="live,batch", help="of live, batch")
-    parser.add_argument("--concurrency", type=int, help="jobs at once")
+    parser.add_argument("--lanes", default="live,batch", help="of live, batch; or session")
+    parser.add_argument("--concurrency", type=int, help="jobs, or sessions, at once")
     parser.add_argument("--providers", help="only these of the providers that are ready")
     parser.add_argument("--events", action="store_true", help="task events, for Flower")
     parser.add_argument("--log-level", default="INFO")
@@ -32,7 +32,7 @@ def main() -> int:
     arguments = parser.parse_args()
     log_to_stderr(arguments.log_level)
     try:
-        settings = Settings.load(slots=arguments.concurrency)
+        settings = Settings.load(slots=arguments.concurrency, sessions=arguments.concurrency)
         boot = arguments.boot or new_boot()
         if arguments.alone:
             return running.run_alone(settings, boot, arguments.alone, arguments.sequence)

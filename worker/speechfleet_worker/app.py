@@ -1,4 +1,4 @@
-"""Celery, thin: one task, configured so that its message is only a hint.
+"""Celery, thin: two tasks, configured so that their messages are only hints.
 
 Acknowledged late, so that a process holds no more messages than it has slots. kombu's own
 record of what is not acknowledged is switched off: it costs two transactions and a new client
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from celery import Celery
 from kombu.entity import Queue
 
-from speechfleet.message import TASK, Hint
+from speechfleet.message import NUDGE, TASK, Hint
 from speechfleet.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -25,8 +25,17 @@ RESUME_WITHIN = 0.1
 """Seconds of one BRPOP: a queue that is consumed again takes part from the next one on."""
 
 
-def make_app(settings: Settings, queues: list[str], take: Callable[[Hint, str], None]) -> Celery:
-    """The Celery application of one worker process; ``take`` blocks until the job has ended."""
+def make_app(
+    settings: Settings,
+    queues: list[str],
+    take: Callable[[Hint, str], None],
+    nudge: Callable[[str], None] | None = None,
+) -> Celery:
+    """The Celery application of one worker process.
+
+    ``take`` a job, and return once its slot is free again; ``nudge`` a session by name,
+    in a process that holds some.
+    """
     assert settings.redis_url is not None
     url = settings.redis_url.get_secret_value()
     app = Celery("speechfleet", broker=_broker_url(url), set_as_current=False)
@@ -63,7 +72,26 @@ def make_app(settings: Settings, queues: list[str], take: Callable[[Hint, str], 
         take(Hint(name, str(sequence)), delivery.get("routing_key", ""))
 
     app.task(name=TASK, bind=True)(speak)
+    if nudge is not None:
+        app.task(name=NUDGE, Strategy=staticmethod(_at_once(nudge)))(nudge)
     return app
+
+
+def _at_once(nudge: Callable[[str], None]) -> Callable[..., Callable[..., None]]:
+    """How Celery treats a nudge: as it comes, on its own thread, and not as a task of the pool.
+
+    Most of what a task costs is that it is one, and a session's text is waiting.
+    """
+
+    def strategy(*_: object, **__: object) -> Callable[..., None]:
+        def received(message: Any, *_: object, **__: object) -> None:
+            message.ack()
+            (name, *_), *_ = message.decode()
+            nudge(name)
+
+        return received
+
+    return strategy
 
 
 def _broker_url(url: str) -> str:

@@ -34,6 +34,9 @@ class Intake:
         self._groups: list[tuple[frozenset[str], int]] = []
         self.full: frozenset[str] = frozenset()
         self.changed: Callable[[], object] = lambda: None
+        if Lane.SESSION in lanes:
+            queues = frozenset(keys.queue(Lane.SESSION, provider) for provider in providers)
+            self._groups.append((queues, settings.sessions))
         for provider in providers:
             endpoint = settings.endpoints.get(provider)
             declared = endpoint.limits.get("slots", settings.slots) if endpoint else settings.slots

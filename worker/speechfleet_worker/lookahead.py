@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from speechfleet.tts import TTSUsage
 from speechfleet_worker.segments import Segment
@@ -78,20 +79,18 @@ class Ahead:
 Speak = Callable[[Ahead], Coroutine[Any, Any, None]]
 
 
-class LookAhead:
+class SpokenAhead(ABC):
     """Runs ``speak`` for up to ``ahead`` segments beyond the one that is being consumed.
 
     Use it as an async context manager: leaving cancels every call that is under way.
     """
 
-    def __init__(self, segments: Iterator[Segment], speak: Speak, ahead: int) -> None:
-        self._segments = segments
+    def __init__(self, speak: Speak, ahead: int) -> None:
         self._speak = speak
         self._width = ahead + 1
-        self._next = next(segments, None)
         self._under_way: deque[Ahead] = deque()
 
-    async def __aenter__(self) -> LookAhead:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -99,6 +98,29 @@ class LookAhead:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    @abstractmethod
+    def __aiter__(self) -> AsyncGenerator[Ahead, None]:
+        """The segments in order, each being spoken."""
+
+    @abstractmethod
+    def fill(self) -> None:
+        """Begin as many further segments as may be; called once the current one is heard."""
+
+    def _begin(self, segment: Segment, *, is_last: bool) -> None:
+        item = Ahead(segment, is_last, Spoken(""))
+        item.task = asyncio.create_task(self._speak(item))
+        item.task.add_done_callback(lambda _: item.wake())
+        self._under_way.append(item)
+
+
+class LookAhead(SpokenAhead):
+    """Over the segments of a text that is all there."""
+
+    def __init__(self, segments: Iterator[Segment], speak: Speak, ahead: int) -> None:
+        super().__init__(speak, ahead)
+        self._segments = segments
+        self._next = next(segments, None)
 
     async def __aiter__(self) -> AsyncGenerator[Ahead, None]:
         # The first call starts alone: cutting on ahead must not hold back the first audio.
@@ -109,7 +131,6 @@ class LookAhead:
             self._start()
 
     def fill(self) -> None:
-        """Begin as many further segments as may be; called once the current one is heard."""
         while len(self._under_way) < self._width and self._next is not None:
             self._start()
 
@@ -118,7 +139,4 @@ class LookAhead:
         if segment is None:
             return
         self._next = next(self._segments, None)
-        item = Ahead(segment, self._next is None, Spoken(""))
-        item.task = asyncio.create_task(self._speak(item))
-        item.task.add_done_callback(lambda _: item.wake())
-        self._under_way.append(item)
+        self._begin(segment, is_last=self._next is None)

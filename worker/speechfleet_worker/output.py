@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from speechfleet import keys
 from speechfleet.errors import ObjectExists, StoreDenied, StoreUnavailable
-from speechfleet.jobs import Request
+from speechfleet.jobs import Lane, Request
 from speechfleet.ledger import Lease
 from speechfleet.store import Store, Upload
 from speechfleet.store.base import Data
@@ -187,6 +187,11 @@ def open_output(
             "namespace": job.namespace,
             "model": request.model,
             "voice": request.voice,
-            "text-hash": hashlib.blake2b(request.text.encode(), digest_size=16).hexdigest(),
+            # Of a session not even the worker knows the text yet.
+            **({} if request.lane is Lane.SESSION else {"text-hash": _text_hash(request.text)}),
         },
     )
+
+
+def _text_hash(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

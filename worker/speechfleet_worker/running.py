@@ -11,7 +11,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Coroutine, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
 from celery import signals
@@ -33,12 +33,16 @@ from speechfleet_worker.worker import Worker
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+OPENING_THREADS = 8
+"""Of a process that holds sessions: its messages only say that there is something to do."""
+
 
 class LoopThread:
     """The event loop that everything of this process runs on."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self._spawned: set[Future[Any]] = set()
         threading.Thread(target=self._run, name="loop", daemon=True).start()
 
     def _run(self) -> None:
@@ -53,6 +57,12 @@ class LoopThread:
         """Run it there and wait for it here."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
 
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run it there, and do not wait."""
+        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        self._spawned.add(future)
+        future.add_done_callback(self._spawned.discard)
+
 
 def run(
     settings: Settings,
@@ -62,7 +72,16 @@ def run(
     providers: Sequence[str] | None,
     events: bool,
 ) -> int:
-    """Take jobs until a signal; then drain. Returns the exit status."""
+    """Take jobs until a signal; then drain. Returns the exit status.
+
+    A process that serves sessions serves no other lane: their text must not wait for a slot.
+    """
+    pinned = Lane.SESSION in lanes
+    if pinned and len(lanes) > 1:
+        raise MisconfiguredError(
+            "--lanes: a worker process serves sessions alone; start another for the other lanes, "
+            "or leave --lanes out"
+        )
     availability = {name: why.reason for name, why in registry.available(settings).items()}
     ready = [name for name, reason in availability.items() if not reason]
     if providers is not None:
@@ -81,11 +100,18 @@ def run(
 
     def take(hint: Hint, queue: str) -> None:
         with contextlib.suppress(CancelledError):
-            loop.run(worker.take(hint, queue))
+            # A session lasts as long as somebody writes: it holds no thread, only a task.
+            loop.spawn(worker.take(hint, queue)) if pinned else loop.run(worker.take(hint, queue))
 
+    def nudge(name: str) -> None:
+        loop.loop.call_soon_threadsafe(worker.nudges.take, name)
+
+    if pinned:
+        loop.spawn(worker.nudges.run())
     heartbeat = _heartbeat(settings, worker)
     heartbeat.start()
-    app = make_app(settings, queues, take)
+    own = [keys.worker(boot)] if pinned else []
+    app = make_app(settings, queues + own, take, nudge if pinned else None)
     # Celery warns of root because of pickle; this app takes nothing but JSON.
     warnings.simplefilter("ignore", SecurityWarning)
 
@@ -102,8 +128,8 @@ def run(
 
     celery_worker = app.Worker(
         pool="threads",
-        concurrency=settings.slots,
-        queues=queues,
+        concurrency=OPENING_THREADS if pinned else settings.slots,
+        queues=queues + own,
         hostname=f"{boot}@speechfleet",
         without_gossip=True,
         without_mingle=True,
@@ -199,6 +225,7 @@ def run_alone(settings: Settings, boot: str, name: str, sequence: str) -> int:
         signal.SIGTERM,
         lambda *_: asyncio.run_coroutine_threadsafe(worker.drain(), loop.loop),
     )
+    loop.spawn(worker.nudges.run())
     loop.run(worker.take(Hint(name, sequence), alone=True))
     heartbeat.stop()
     loop.run(worker.process.fleet.leave(boot))

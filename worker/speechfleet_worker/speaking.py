@@ -43,14 +43,18 @@ class Piece(NamedTuple):
 _numbers = itertools.count(1)
 
 
-async def speak(model: TTSModelBase, text: str, timeouts: Timeouts) -> AsyncGenerator[Piece, None]:
+async def speak(
+    model: TTSModelBase, text: str | Msg, timeouts: Timeouts
+) -> AsyncGenerator[Piece, None]:
     """The audio of ``text`` as it comes. Raises SpeechFleetError, and nothing else.
 
+    A Msg is one that was pushed into the model, which is connected; its audio is all there is.
     Ends only where the model said that it was done; audio that shrinks, or stops without a
     last response, or is not there at all, is IncompleteAudio.
     """
-    msg = Msg(name="", content=text, id=f"segment-{next(_numbers)}")
-    session = model if model.supports_streaming_input else nullcontext()
+    whole = isinstance(text, str)
+    msg = Msg("", text, id=f"segment-{next(_numbers)}") if isinstance(text, str) else text
+    session = model if whole and model.supports_streaming_input else nullcontext()
     position, done = 0, False
     try:
         async with session, aclosing(_responses(model, msg, timeouts)) as responses:

@@ -13,15 +13,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 from speechfleet.errors import JobNotFound, ProviderError, SpeechFleetError
 from speechfleet.jobs import Record, Request
 from speechfleet.jobs import Segment as StoredSegment
 from speechfleet.ledger import Claim, Lease, LeaseLost
 from speechfleet_worker.calling import Caller
-from speechfleet_worker.lookahead import LookAhead
-from speechfleet_worker.models import Models
+from speechfleet_worker.lookahead import LookAhead, Speak, SpokenAhead
+from speechfleet_worker.models import Models, Voice
 from speechfleet_worker.process import Process
 from speechfleet_worker.publishing import Forgotten
 from speechfleet_worker.retrying import delay_before
@@ -87,10 +88,10 @@ class Execution:
         except HandOver:
             await self.lease.hand_over("its worker is draining")
         except SpeechFleetError as error:
-            await self._fail(record, error)
+            return await self._fail(record, error)
         except Exception as error:
             log.exception("an unforeseen error", extra={"job": self.name})
-            await self._fail(record, foreign(error))
+            return await self._fail(record, foreign(error))
         return None
 
     @property
@@ -106,7 +107,7 @@ class Execution:
         if claim.outcome == "gone" and self._request is not None:
             job = self.lease.job
             try:
-                await self.process.jobs.submit(job.namespace, job.id, self._request, "claimed")
+                await self.process.jobs.submit(job.namespace, job.id, self.request, "claimed")
             except JobNotFound:
                 return None
             claim = await self.lease.claim()
@@ -114,6 +115,35 @@ class Execution:
 
     async def _speak_all(self, record: Record, done: list[StoredSegment]) -> None:
         voice = self._models.voice(self.request)
+        done, segments = self._segments(voice, done)
+        start = done[-1].end if done else 0
+        if record.audio > start:
+            await self.lease.rewind(start, record.claims, "another attempt")
+        async with self._conversation(voice) as voice:
+            caller = Caller(self.process, self.lease, record, voice)
+            track = self._track = Track(self.process, self.lease, record, caller, done=done)
+            try:
+                async with segments(caller.call) as ahead:
+                    if done:
+                        await track.replay()
+                    async for item in ahead:
+                        began = time.monotonic()
+                        await track.take(item, ahead)
+                        took = time.monotonic() - began
+                        if not item.is_last and self.process.grace_left() < EXPECTED * took:
+                            raise HandOver
+                await track.finish()
+            finally:
+                await track.abort()
+
+    def _conversation(self, voice: Voice) -> AbstractAsyncContextManager[Voice]:
+        """The voice as one run uses it; a job's calls have nothing in common."""
+        return nullcontext(voice)
+
+    def _segments(
+        self, voice: Voice, done: list[StoredSegment]
+    ) -> tuple[list[StoredSegment], Callable[[Speak], SpokenAhead]]:
+        """What is done already, and the rest once it is known how to speak it."""
         segments = cut(
             self.request.text,
             mode=self.request.segment_mode,
@@ -122,26 +152,12 @@ class Execution:
             language=voice.language,
         )
         done = list(_matching(done, segments, self.request.wire))
-        start = done[-1].end if done else 0
-        if record.audio > start:
-            await self.lease.rewind(start, record.claims, "another attempt")
-        caller = Caller(self.process, self.lease, record, voice)
-        track = self._track = Track(self.process, self.lease, record, caller, done=done)
-        try:
-            async with LookAhead(segments, caller.call, self._settings.look_ahead) as ahead:
-                if done:
-                    await track.replay()
-                async for item in ahead:
-                    began = time.monotonic()
-                    await track.take(item, ahead)
-                    took = time.monotonic() - began
-                    if not item.is_last and self.process.grace_left() < EXPECTED * took:
-                        raise HandOver
-            await track.finish()
-        finally:
-            await track.abort()
+        return done, lambda speak: LookAhead(segments, speak, self._settings.look_ahead)
 
-    async def _fail(self, record: Record, error: SpeechFleetError) -> None:
+    async def _fail(
+        self, record: Record, error: SpeechFleetError, *, final: bool = False
+    ) -> Claim | None:
+        """End the attempt; ``final``: no other follows. The same answer as `_run_once`."""
         message = redact(error.message)[:1000]
         if isinstance(error, ProviderError):
             told = [f"{error.provider_code}" if error.provider_code else ""]
@@ -157,14 +173,15 @@ class Execution:
                 error.code,
                 message,
                 retryable=error.retryable,
-                max_attempts=self._settings.max_attempts,
+                max_attempts=0 if final else self._settings.max_attempts,
                 delay=delay,
                 account=account(self.lease.job.namespace, self.request.model),
                 usage={"calls": 1} if isinstance(error, ProviderError) else {},
             )
         except LeaseLost:
-            return
+            return None
         log.warning("%s: %s (%s)", error.code, message, outcome, extra={"job": self.name})
+        return None
 
 
 class HandOver(Exception):

@@ -17,7 +17,7 @@ from speechfleet.ledger import Lease
 from speechfleet.tts import BYTES_PER_SAMPLE
 from speechfleet_worker.audio import Resampler
 from speechfleet_worker.calling import Caller
-from speechfleet_worker.lookahead import Ahead, LookAhead
+from speechfleet_worker.lookahead import Ahead, SpokenAhead
 from speechfleet_worker.output import Output, Stored, open_output
 from speechfleet_worker.process import Process
 from speechfleet_worker.publishing import Forgotten, Publisher
@@ -81,7 +81,7 @@ class Track:
         for segment in self._done:
             await self._write_object([await self._caller.recall(segment)])
 
-    async def take(self, item: Ahead, ahead: LookAhead) -> None:
+    async def take(self, item: Ahead, ahead: SpokenAhead) -> None:
         """Publish a segment as it comes, then store it and record it."""
         parts: list[bytes] = []
         resampler: Resampler | None = None

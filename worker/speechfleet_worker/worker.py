@@ -15,7 +15,9 @@ from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
 
+from speechfleet import keys
 from speechfleet.errors import SpeechFleetError
+from speechfleet.jobs import Lane
 from speechfleet.keys import JobKeys
 from speechfleet.ledger import Claim, Lease
 from speechfleet.ledger.fleet import Worker as Description
@@ -25,6 +27,7 @@ from speechfleet_worker.alone import Alone
 from speechfleet_worker.intake import Intake
 from speechfleet_worker.models import Models
 from speechfleet_worker.process import Process
+from speechfleet_worker.sessions import Nudges, Session
 from speechfleet_worker.synthesis import Execution
 
 log = logging.getLogger(__name__)
@@ -49,12 +52,15 @@ class Worker:
         self._queues = tuple(queues)
         self._providers = providers
         self._intake = intake
+        pinned = any(queue.startswith(keys.queue(Lane.SESSION, "")) for queue in queues)
+        self._slots = settings.sessions if pinned else settings.slots
         self._models = Models(settings)
         self._tokens = itertools.count(1)
         self._running: dict[str, tuple[Execution, asyncio.Task[None]]] = {}
         self._left: dict[str, asyncio.Event] = {}
         self._by_queue: Counter[str] = Counter()
         self._alone = Alone(self.process.fleet)
+        self.nudges = Nudges(self.process.fleet, boot, self._wake)
 
     def describe(self) -> Description:
         return Description(
@@ -63,7 +69,7 @@ class Worker:
             pid=os.getpid(),
             version=version("speechfleet"),
             queues=() if self.process.draining else self._queues,
-            slots=self.process.settings.slots,
+            slots=self._slots,
             running=len(self._running),
             draining=self.process.draining,
             holding=tuple(self._left),
@@ -110,7 +116,9 @@ class Worker:
             left.set()
 
     async def _execute(self, name: str, lease: Lease, claim: Claim) -> None:
-        execution = Execution(self.process, self._models, lease)
+        assert claim.record is not None
+        session = claim.record.request.lane is Lane.SESSION
+        execution = (Session if session else Execution)(self.process, self._models, lease)
         task = asyncio.create_task(execution.run(claim))
         self._running[name] = (execution, task)
         try:
@@ -120,6 +128,12 @@ class Worker:
             del self._running[name]
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("the execution broke", exc_info=error, extra={"job": name})
+
+    def _wake(self, name: str) -> None:
+        """There is more text for a session; no-op where it is not (or no longer) here."""
+        execution, _ = self._running.get(name, (None, None))
+        if isinstance(execution, Session):
+            execution.nudge()
 
     def look_at_intake(self) -> None:
         """Once more, in case the consumer has missed a change."""
@@ -145,6 +159,8 @@ class Worker:
     async def drain(self) -> None:
         """Nothing new; running jobs finish in the grace time or are handed over."""
         self.process.drain()
+        for name in self._running:
+            self._wake(name)
         self._alone.drain()
         await self.process.fleet.describe(self.describe())
         while self._running and self.process.grace_left() > 0:

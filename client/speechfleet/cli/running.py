@@ -18,11 +18,16 @@ from speechfleet.cli import options, output
 from speechfleet.cli.fleet import on_fleet
 from speechfleet.client import AsyncClient
 from speechfleet.errors import InvalidRequest, MissingExtra
+from speechfleet.jobs import Lane
 from speechfleet.local import EmbeddedFleet, default_folder
+from speechfleet.local.foreground import run_together
+from speechfleet.settings import Settings
 
 Lanes = Annotated[
     str | None,
-    typer.Option("--lanes", help="Separated by commas: live,batch.", show_default=False),
+    typer.Option(
+        "--lanes", help="Separated by commas: live,batch; or session.", show_default=False
+    ),
 ]
 Concurrency = Annotated[
     int | None,
@@ -42,6 +47,7 @@ def up(
 ) -> None:  # fmt: skip
     """Bring up a whole fleet on this machine, until it is interrupted.
 
+    Without --lanes, one more worker process holds realtime sessions.
     Prints the two settings that make another terminal use it, and then `ready`.
     """
     _require_worker() if workers else None
@@ -57,6 +63,8 @@ def up(
         signal.signal(number, lambda *_: interrupted.set())
     try:
         fleet.start()
+        if workers and lanes is None:
+            fleet.start_worker("--lanes", Lane.SESSION)
         for name in ("SPEECHFLEET_REDIS_URL", "SPEECHFLEET_STORE"):
             output.say(f"{name}={fleet.environ[name]}")
         output.say("ready")
@@ -76,18 +84,22 @@ def worker(
     events: Annotated[bool, typer.Option("--events", help="Task events, for Flower.")] = False,
     log_level: Annotated[str, typer.Option("--log-level")] = "INFO",
 ) -> None:
-    """One worker process in the foreground, on the fleet of the environment."""
+    """A worker in the foreground, on the fleet of the environment.
+
+    It is one process; without --lanes two, of which one holds realtime sessions.
+    """
     _require_worker()
     command = [sys.executable, "-m", "speechfleet_worker", "--log-level", log_level]
-    for name, value in (
-        ("--lanes", lanes), ("--concurrency", concurrency), ("--providers", providers),
-    ):  # fmt: skip
+    for name, value in (("--concurrency", concurrency), ("--providers", providers)):
         if value is not None:
             command += [name, str(value)]
     if events:
         command.append("--events")
     sys.stdout.flush()
-    os.execv(sys.executable, command)  # noqa: S606 # a list, no shell wanted
+    if lanes is None:
+        commands = [[*command, "--lanes", served] for served in ("live,batch", Lane.SESSION)]
+        raise typer.Exit(run_together(commands, grace=Settings.load().grace))
+    os.execv(sys.executable, [*command, "--lanes", lanes])  # noqa: S606 # a list, no shell wanted
 
 
 def workers(as_json: options.AsJson = False) -> None:

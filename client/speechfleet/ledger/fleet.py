@@ -19,6 +19,8 @@ from speechfleet.message import Hint
 DESCRIPTION_TTL = 30
 """Seconds that a worker's description outlives its last heartbeat."""
 
+NUDGED_AT_ONCE = 10_000
+
 
 @dataclass(frozen=True)
 class Worker:
@@ -106,6 +108,11 @@ class Fleet:
     async def running(self, boot: str) -> set[str]:
         return {name.decode() for name in await self._scripts.call("SMEMBERS", keys.running(boot))}
 
+    async def nudged(self, boot: str) -> list[str]:
+        """Sessions of this worker with text that it has not read; each is told once."""
+        names = await self._scripts.call("SPOP", keys.nudged(boot), NUDGED_AT_ONCE)
+        return [name.decode() for name in names]
+
     async def depths(self) -> list[QueueDepth]:
         lists = await self._scripts.call("SMEMBERS", keys.LISTS)
         depths: dict[str, int] = {}
@@ -124,7 +131,7 @@ class Fleet:
         names = sorted(await self.running(boot))
         for name in names:
             await recover(self._scripts, name, boot, reason)
-        await self._scripts.call("DEL", keys.boot(boot))
+        await self._scripts.call("DEL", keys.worker(boot), keys.nudged(boot), keys.boot(boot))
         await self._scripts.call("HDEL", keys.BEATS, boot)
         return names
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,7 +12,14 @@ from typing import Any, Literal
 
 from speechfleet import keys
 from speechfleet.chunks import Entry, decode
-from speechfleet.errors import Conflict, IllegalTransition, JobNotFound, NewerRecord
+from speechfleet.errors import (
+    Conflict,
+    IllegalTransition,
+    JobNotFound,
+    NewerRecord,
+    TextComplete,
+    TextDiverged,
+)
 from speechfleet.jobs import (
     RECORD_VERSION,
     Record,
@@ -94,10 +102,49 @@ class Jobs:
         )
         return [(entry.decode(), decode(fields)) for entry, fields in raw]
 
-    async def cancel(self, namespace: str, id: str, reason: str) -> bool:
-        """Whether this call cancelled it; False where it had ended before. Raises JobNotFound."""
+    async def push(
+        self, namespace: str, id: str, text: str, known: int = 0, *, complete: bool = False
+    ) -> State:
+        """Extend a session's text to ``text``; the job's state.
+
+        ``known``: code points of it that the server is known to hold, which are not sent again.
+        Idempotent, in any order. ``complete``: no more text follows. Raises JobNotFound,
+        TextDiverged, TextComplete.
+        """
         job = JobKeys(namespace, id)
-        reply = await self._scripts.run("cancel", (job.record,), job.name, reason)
+        prefix, tail = text[:known].encode(), text[known:].encode()
+        reply = await self._scripts.run(
+            "push",
+            (job.record,),
+            job.name,
+            len(prefix),
+            tail,
+            hashlib.sha1(prefix).hexdigest(),  # noqa: S324 # what scripts can compute
+            "1" if complete else "0",
+        )
+        match reply:
+            case [b"held", state]:
+                return State(state.decode())
+            case [b"short"]:  # Redis has lost its last second
+                return await self.push(namespace, id, text, complete=complete)
+            case [b"diverged", held]:
+                raise TextDiverged(held.decode(), text)
+            case [b"closed", state]:
+                raise TextComplete(
+                    f"session {id!r} takes no more text: it was completed, or has ended "
+                    f"({state.decode()})"
+                )
+        raise JobNotFound(f"no session {id!r} in namespace {namespace!r}: expired or deleted")
+
+    async def cancel(self, namespace: str, id: str, reason: str, heard: int | None = None) -> bool:
+        """Whether this call cancelled it; False where it had ended before. Raises JobNotFound.
+
+        ``heard``: code points of the text that somebody heard, where that is known.
+        """
+        job = JobKeys(namespace, id)
+        reply = await self._scripts.run(
+            "cancel", (job.record,), job.name, reason, "" if heard is None else heard
+        )
         if not reply:
             await self.load(namespace, id)
         return bool(reply[1] == b"1")
@@ -197,8 +244,9 @@ def _submitted(id: str, reply: Any) -> Submitted:
 
 _LISTED = (
     "v", "state", "epoch", "created", "updated", "started", "ended", "model", "voice", "lane",
-    "format", "queue", "boot", "attempts", "losses", "streak", "audio", "rate", "duration_ms",
-    "bytes", "object", "code", "message", "usage.characters", "usage.billed", "usage.cached",
+    "format", "queue", "boot", "route", "open", "attempts", "losses", "streak", "audio", "rate",
+    "duration_ms", "bytes", "object", "code", "message", "usage.characters", "usage.billed",
+    "usage.cached",
 )  # fmt: skip
 
 
@@ -216,6 +264,7 @@ def _fields(request: Request) -> list[Argument]:
         "cache": "" if request.cache else "0",
         "name": request.name,
         "role": "" if request.role == "assistant" else request.role,
+        "open": "1" if request.open else "",
         "v": "" if RECORD_VERSION == 1 else RECORD_VERSION,
     }
     for name, value in optional.items():

@@ -38,6 +38,17 @@ class Claim:
     segments: tuple[Segment, ...] = ()
 
 
+@dataclass(frozen=True)
+class Written:
+    """A session's text past some offset. ``open``: more may come. ``unseen`` and ``unpushed``:
+    seconds since its client was heard of, and since the last new text."""
+
+    tail: str
+    open: bool
+    unseen: float
+    unpushed: float
+
+
 class Lease:
     """One execution's hold on one job. All writes are idempotent and raise LeaseLost."""
 
@@ -72,6 +83,16 @@ class Lease:
                 return Claim("alone")
             case _:
                 return Claim("gone")
+
+    async def read(self, offset: int) -> Written:
+        """What was pushed into this session past ``offset``, in bytes of UTF-8."""
+        reply = await self._scripts.run(
+            "read", (self.job.record, keys.nudged(self.boot)), self.token, self.job.name, offset
+        )
+        if reply == -1:
+            raise LeaseLost
+        tail, open_, unseen, unpushed = reply
+        return Written(tail.decode(), open_ == b"1", unseen / 1000, unpushed / 1000)
 
     async def publish(
         self,

@@ -16,11 +16,11 @@ from redis.exceptions import NoScriptError
 from speechfleet.jobs import TRANSITIONS
 from speechfleet.keys import PATTERNS
 from speechfleet.ledger.pipe import Argument, Pipe
-from speechfleet.message import BEHIND, TEMPLATE
+from speechfleet.message import BEHIND, NUDGE, TASK, TEMPLATE
 from speechfleet.settings import Settings
 
-STAND_ALONE = ("publish", "rewind", "reclaim", "beat")
-"""Scripts that do without the prelude: the first two run for every chunk."""
+STAND_ALONE = ("publish", "rewind", "read", "reclaim", "beat")
+"""Scripts that do without the prelude: they run for every chunk, or several times a second."""
 REFUSED_WHEN_FULL = ("submit", "retry")
 """All others pass the memory limit: what was begun can always be ended. Audio has a limit of
 its own, ``stream_bytes``."""
@@ -138,7 +138,7 @@ def source(name: str, settings: Settings) -> str:
         f"{state} = {{{', '.join(f'{event} = {to.value!r}' for event, to in events.items())}}}"
         for state, events in TRANSITIONS.items()
     )
-    prelude = _read("prelude")
+    script = _read("prelude") + _read(name)
     for mark, value in {
         "@KEYS@": _lua_keys(),
         "@TRANSITIONS@": f"{{{table}}}",
@@ -146,6 +146,8 @@ def source(name: str, settings: Settings) -> str:
         "@BEHIND@": BEHIND,
         "@STREAM_TTL@": str(int(settings.stream_ttl * 1000)),
         "@RECORD_TTL@": str(int(settings.record_ttl * 1000)),
+        "@SPEAK@": TASK,
+        "@NUDGE@": NUDGE,
     }.items():
-        prelude = prelude.replace(mark, value)
-    return prelude + _read(name)
+        script = script.replace(mark, value)
+    return script

@@ -1,9 +1,11 @@
 -- Give the job to one execution. Only from QUEUED, or again to the very same token.
 --
+-- A session is pinned: its record tells the routing key of the queue that its worker alone reads.
+--
 -- ARGV   2 sequence of the message, "" for any   3 token   4 boot   5 "1": runs alone
 --        6 highest record version that the worker reads   7 losses after which a job runs alone
 -- Reply  {"granted", record, segments} | {"refused", why} | {"alone"} | {"gone"}
-local r = get('state', 'seq', 'token', 'epoch', 'v', 'streak')
+local r = get('state', 'seq', 'token', 'epoch', 'v', 'streak', 'lane')
 local state = r[1]
 if not state then
   return {'gone'}
@@ -31,5 +33,9 @@ if not (state == 'RUNNING' and r[3] == ARGV[3]) then
   -- Whoever owns a job is watched, also one that was buried while it slept and woke to this.
   redis.call('HSETNX', BEATS, ARGV[4], 0)
   tell(at, 'claim', ARGV[3])
+  if r[7] == 'session' then
+    redis.call('HSET', RECORD, 'route', WORKER .. ARGV[4])
+    redis.call('PUBLISH', OPENED, ARGV[4])
+  end
 end
 return {'granted', redis.call('HGETALL', RECORD), redis.call('LRANGE', SEGMENTS .. r[4], 0, -1)}

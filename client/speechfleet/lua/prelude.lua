@@ -8,7 +8,8 @@
 --        DELAYED   zset                     EXPIRING  zset
 --        BEATS     hash                     DELETED   string
 --        LISTS     set                      SEQUENCE, BYTES  counters
---        ENDED, CANCELLED  channels
+--        WORKER    prefix, + boot: list (a queue)
+--        ENDED, OPENED, CANCELLED  channels
 -- ARGV   1 name of the job, "<namespace>/<id>"; the rest stands in each script's own header
 --
 -- What stands between @ is filled in by ledger/scripts.py when it loads the script.
@@ -53,6 +54,13 @@ local function move(state, event, at)
   return to
 end
 
+local function message(task, sequence, queue, priority)
+  local filled = string.gsub(MESSAGE, '@(%u+)@', {
+    TASK = task, JOB = NAME, SEQ = tostring(sequence), QUEUE = queue, PRIORITY = priority,
+  })
+  return filled
+end
+
 -- A message with a new sequence number. The head of the line is a list of its own (kombu's
 -- priority 0), so that within each list the sequence only grows from the oldest message on:
 -- the rule for lost messages depends on it.
@@ -61,11 +69,8 @@ local function enqueue(queue, at_head)
   local list = at_head and queue or queue .. BEHIND
   redis.call('HSET', RECORD, 'seq', sequence, 'list', list)
   redis.call('ZADD', PENDING .. list, sequence, NAME)
-  local message = string.gsub(MESSAGE, '@(%u+)@', {
-    JOB = NAME, SEQ = tostring(sequence), QUEUE = queue, PRIORITY = at_head and '0' or '3',
-  })
   redis.call('SADD', LISTS, list)
-  redis.call('LPUSH', list, message)
+  redis.call('LPUSH', list, message('@SPEAK@', sequence, queue, at_head and '0' or '3'))
 end
 
 local function leave_line()
@@ -81,7 +86,7 @@ local function leave_worker()
   if boot then
     redis.call('SREM', RUNNING .. boot, NAME)
   end
-  redis.call('HDEL', RECORD, 'boot', 'token')
+  redis.call('HDEL', RECORD, 'boot', 'token', 'route')
 end
 
 -- One terminal entry, and everything of this epoch begins to expire.

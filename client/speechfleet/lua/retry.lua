@@ -1,4 +1,5 @@
--- Another life for a job that ended: the next epoch, with a stream of its own.
+-- Another life for a job that ended: the next epoch, with a stream of its own. Nobody writes on
+-- at a session's text then: it speaks what there is.
 --
 -- Reply  {state there is now, epoch, "1" if this call did it}
 local r = get('state', 'epoch', 'queue')
@@ -13,7 +14,7 @@ move(r[1], 'retry', at)
 redis.call('PERSIST', RECORD)
 redis.call('HDEL', RECORD, 'audio', 'rate', 'object', 'winner', 'media_type', 'bytes', 'code',
   'duration_ms', 'message', 'retryable', 'ended', 'started', 'attempts', 'losses', 'streak',
-  'text_end', 'streamed', 'trimmed', 'freed')
+  'text_end', 'streamed', 'trimmed', 'freed', 'open')
 local epoch = redis.call('HINCRBY', RECORD, 'epoch', 1)
 enqueue(r[3], false)
 tell(at, 'retry', '')

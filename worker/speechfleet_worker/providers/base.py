@@ -11,7 +11,7 @@ import asyncio
 import re
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, ClassVar
@@ -126,6 +126,23 @@ class ProviderModel(TTSModelBase):
         # Not a dataclass's: the key must not be seen.
         return f"{type(self).__name__}({self.model_name!r}, voice={self.voice!r})"
 
+    @asynccontextmanager
+    async def conversation(self) -> AsyncGenerator[ProviderModel, None]:
+        """A model for several texts that belong together, each with a `synthesize` of its own.
+
+        This one, unless an adapter can speak them over one connection, which it opens now and
+        not with the first text. Errors of it are raised by `synthesize`.
+        """
+        yield self
+
+    @property
+    def speaks_as_pushed(self) -> bool:
+        """Whether a session pushes its text as it comes, and the provider decides when to speak.
+
+        Text and audio then align only at the end: what is lost is spoken from the beginning.
+        """
+        return False
+
     @abstractmethod
     def speak(self, text: str) -> AsyncGenerator[Audio | Report, None]:
         """One call: the audio of ``text`` (not empty, within the limit) as it arrives.
@@ -210,6 +227,13 @@ def capabilities_of(model: TTSModelBase) -> Capabilities:
         return model.describe(model.model_name)
     declared = getattr(model, "capabilities", None)
     return declared if isinstance(declared, Capabilities) else Capabilities()
+
+
+def speaks_as_pushed(model: TTSModelBase) -> bool:
+    """See `ProviderModel`; somebody's own class does so if it takes streaming input."""
+    if isinstance(model, ProviderModel):
+        return model.speaks_as_pushed
+    return model.supports_streaming_input
 
 
 async def timed(

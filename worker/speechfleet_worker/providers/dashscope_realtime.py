@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -27,6 +27,7 @@ from speechfleet_worker.providers.dashscope_connection import (
     Mode,
     RealtimeConnection,
 )
+from speechfleet_worker.providers.dashscope_conversation import DashScopeConversation
 from speechfleet_worker.providers.dashscope_transport import required_key, sdk
 
 
@@ -98,6 +99,11 @@ class DashScopeRealtimeTTSModel(ProviderModel):
         self._opening = asyncio.Lock()
         sdk()
 
+    @property
+    def speaks_as_pushed(self) -> bool:
+        """Where ``server_commit`` was asked for, and is not only the default."""
+        return self.options.mode == "server_commit" and "mode" in self.options.model_fields_set
+
     # --- whole texts
 
     async def speak(self, text: str) -> AsyncGenerator[Audio | Report, None]:
@@ -126,6 +132,12 @@ class DashScopeRealtimeTTSModel(ProviderModel):
             timeouts=self.timeouts,
             **{"workspace": self.options.workspace, **self._client_kwargs},
         )
+
+    @asynccontextmanager
+    async def conversation(self) -> AsyncGenerator[ProviderModel, None]:
+        """Texts over one session in commit mode: only so do text and audio align."""
+        async with DashScopeConversation(self, self.open_connection) as model:
+            yield model
 
     # --- texts that are still being written
 

@@ -1,0 +1,1 @@
+"""The fleet as other frameworks expect a speech model to be."""
