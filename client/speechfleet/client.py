@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import itertools
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from pydantic import SecretStr
 from speechfleet.errors import UnknownModel
 from speechfleet.job import AsyncJob, Status
 from speechfleet.jobs import Lane, Record, Request, SegmentMode, State, Wire, check_id
-from speechfleet.ledger import Connection, Fleet, Hub, Jobs
+from speechfleet.ledger import Connection, Fleet, Hub, Jobs, Telemetry
 from speechfleet.ledger.fleet import Worker
 from speechfleet.settings import Settings
 from speechfleet.settings import settings as process_settings
@@ -68,7 +69,8 @@ class AsyncClient:
         self.ledger = Jobs(self.connection)
         self.fleet = Fleet(self.connection)
         self.hub = Hub(self.connection)
-        self._store: Store | None = None
+        self.telemetry = Telemetry(self.connection)
+        self._opened: list[Store] = []
         self._workers: tuple[float, list[Worker]] = (0.0, [])
 
     async def __aenter__(self) -> Self:
@@ -90,16 +92,22 @@ class AsyncClient:
     async def close(self) -> None:
         """Jobs go on; only the following and waiting of this client end."""
         await self.hub.close()
-        if self._store is not None:
-            await self._store.close()
+        for store in self._opened:
+            await store.close()
         await self.connection.close()
 
     @property
     def store(self) -> Store:
         """Opened when it is first needed. Raises MisconfiguredError, MissingExtra."""
-        if self._store is None:
-            self._store = open_store(self.settings.required_store)
-        return self._store
+        if not self._opened:
+            self._opened.append(open_store(self.settings.required_store))
+        return self._opened[0]
+
+    def within(self, namespace: str) -> AsyncClient:
+        """The same client in another namespace; both share all connections, this one owns them."""
+        other = copy.copy(self)
+        other.namespace = check_id(namespace)
+        return other
 
     async def submit(self, msg: Msg | str, **order: Any) -> AsyncJob:
         """Enqueue a message under its id; at once, whether or not a worker is up.

@@ -16,6 +16,8 @@
     speechfleet.1:uses:<ns>:<hash>            set: jobs that use a stored segment
     speechfleet.1:bytes                       counter: audio bytes in all streams
     speechfleet.1:expiring                    zset: ended streams with their bytes, by expiry
+    speechfleet.1:counts                      hash: sums of what workers counted, for metrics
+    speechfleet.1:catalogue                   hash: provider -> its models and voices, as JSON
     speechfleet.1:ended:<ns>:<id>             channel: a job ended
     speechfleet.1:cancelled                   channel: "<job> <token>" of what was cancelled
     speechfleet.1:drain                       channel: a boot id, or ``*``: stop taking jobs
@@ -62,6 +64,8 @@ BYTES = PATTERNS["BYTES"]
 EXPIRING = PATTERNS["EXPIRING"]
 CANCELLED = PATTERNS["CANCELLED"]
 DRAIN = f"{PREFIX}:drain"
+COUNTS = f"{PREFIX}:counts"
+CATALOGUE = f"{PREFIX}:catalogue"
 
 
 def encode(part: str) -> str:
@@ -135,6 +139,17 @@ def model_of_usage(key: str) -> str:
 
 def queue(lane: str, provider: str) -> str:
     return f"{PREFIX}.{lane}.{encode(provider)}"
+
+
+def queue_of(list: str) -> str:
+    """The queue that a list is a part of: kombu has a list for each priority."""
+    return list.partition("\x06")[0]
+
+
+def lane_of(queue: str) -> tuple[str, str]:
+    """(lane, provider)."""
+    lane, _, provider = queue.removeprefix(f"{PREFIX}.").partition(".")
+    return lane, unquote(provider)
 
 
 def unacked(boot: str) -> str:

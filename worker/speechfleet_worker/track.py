@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 
 from speechfleet import keys
+from speechfleet.audio import Resampler
 from speechfleet.chunks import Finished, Started
 from speechfleet.errors import EmptyText, StoreError
 from speechfleet.jobs import Record, Request, in_seconds
 from speechfleet.jobs import Segment as StoredSegment
 from speechfleet.ledger import Lease
 from speechfleet.tts import BYTES_PER_SAMPLE
-from speechfleet_worker.audio import Resampler
 from speechfleet_worker.calling import Caller
 from speechfleet_worker.lookahead import Ahead, LookAhead
 from speechfleet_worker.output import Output, Stored, open_output
