@@ -195,6 +195,7 @@ def run_alone(settings: Settings, boot: str, name: str, sequence: str) -> int:
     heartbeat = _heartbeat(settings, worker)
     heartbeat.start()
     loop.run(worker.take(Hint(name, sequence), alone=True))
+    loop.run(worker.process.tell_counts())
     heartbeat.stop()
     loop.run(worker.process.fleet.leave(boot))
     return 0

@@ -15,11 +15,13 @@ import logging
 import time
 from collections.abc import Iterator
 
+from speechfleet import logs
 from speechfleet.errors import JobNotFound, ProviderError, SpeechFleetError
 from speechfleet.jobs import Record, Request
 from speechfleet.jobs import Segment as StoredSegment
 from speechfleet.ledger import Claim, Lease, LeaseLost
 from speechfleet_worker.calling import Caller
+from speechfleet_worker.counting import JobCounts
 from speechfleet_worker.lookahead import LookAhead
 from speechfleet_worker.models import Models
 from speechfleet_worker.process import Process
@@ -48,6 +50,7 @@ class Execution:
         """Set before the task is cancelled because the job was: what it stored is nobody's."""
         self._request: Request | None = None
         self._track: Track | None = None
+        self._counts: JobCounts | None = None
 
     @property
     def request(self) -> Request:
@@ -56,6 +59,7 @@ class Execution:
 
     async def run(self, claim: Claim) -> None:
         """To the job's end, or as far as the lease holds. Never raises but for cancellation."""
+        logs.job.set(self.name)  # of this task, and of those that it starts
         try:
             await self._run(claim)
         except asyncio.CancelledError:
@@ -76,8 +80,9 @@ class Execution:
         assert claim.record is not None
         record = claim.record
         self._request = record.request
+        self._counts = self._counts or JobCounts(self.process.tally, record)
         try:
-            await self._speak_all(record, list(claim.segments))
+            await self._speak_all(record, list(claim.segments), self._counts)
         except (LeaseLost, Forgotten):
             if (regained := await self.regain()) is not None:
                 return regained
@@ -112,7 +117,9 @@ class Execution:
             claim = await self.lease.claim()
         return claim if claim.outcome == "granted" else None
 
-    async def _speak_all(self, record: Record, done: list[StoredSegment]) -> None:
+    async def _speak_all(
+        self, record: Record, done: list[StoredSegment], counts: JobCounts
+    ) -> None:
         voice = self._models.voice(self.request)
         segments = cut(
             self.request.text,
@@ -126,7 +133,9 @@ class Execution:
         if record.audio > start:
             await self.lease.rewind(start, record.claims, "another attempt")
         caller = Caller(self.process, self.lease, record, voice)
-        track = self._track = Track(self.process, self.lease, record, caller, done=done)
+        track = self._track = Track(
+            self.process, self.lease, record, caller, done=done, counts=counts
+        )
         try:
             async with LookAhead(segments, caller.call, self._settings.look_ahead) as ahead:
                 if done:
@@ -164,6 +173,8 @@ class Execution:
             )
         except LeaseLost:
             return
+        if self._counts is not None:
+            self._counts.failed(error, again=outcome == "retry")
         log.warning("%s: %s (%s)", error.code, message, outcome, extra={"job": self.name})
 
 

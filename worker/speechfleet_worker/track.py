@@ -17,6 +17,7 @@ from speechfleet.jobs import Segment as StoredSegment
 from speechfleet.ledger import Lease
 from speechfleet.tts import BYTES_PER_SAMPLE
 from speechfleet_worker.calling import Caller
+from speechfleet_worker.counting import JobCounts
 from speechfleet_worker.lookahead import Ahead, LookAhead
 from speechfleet_worker.output import Output, Stored, open_output
 from speechfleet_worker.process import Process
@@ -54,8 +55,10 @@ class Track:
         caller: Caller,
         *,
         done: list[StoredSegment],
+        counts: JobCounts,
     ) -> None:
         self._process = process
+        self._counts = counts
         self._settings = process.settings
         self._request: Request = record.request
         self._lease = lease
@@ -151,6 +154,7 @@ class Track:
             raise Forgotten
         self._position = segment.end
         self._sums.update(usage)
+        self._counts.used(usage)
         if self._publisher is not None:
             self._publisher.checkpoint()
 
@@ -158,6 +162,7 @@ class Track:
         if not self._request.published or not pcm:
             return
         if self._publisher is None:
+            self._counts.first_audio()
             limit = self._settings.stream_bytes * (80 if self._request.lane == "batch" else 95)
             self._publisher = Publisher(
                 self._lease,
@@ -189,6 +194,7 @@ class Track:
         )
         if not await self._lease.finish(end, size=stored.bytes, rate=self._rate):
             raise Forgotten
+        self._counts.finished(self._position if self._request.published else 0)
         if self._record.claims > 1 or self._record.epoch > 1:
             await self._sweep(stored)
 

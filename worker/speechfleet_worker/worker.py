@@ -25,6 +25,7 @@ from speechfleet.settings import Settings
 from speechfleet_worker.intake import Intake
 from speechfleet_worker.models import Models
 from speechfleet_worker.process import Process, new_boot
+from speechfleet_worker.providers.catalogue import offered
 from speechfleet_worker.synthesis import Execution
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,13 @@ class Worker:
             draining=self.process.draining,
             providers=self._providers,
         )
+
+    async def offer(self) -> None:
+        """Tell the fleet which models and voices are to be had here."""
+        ready = [name for name, reason in self._providers.items() if not reason]
+        found = await offered(self.process.settings, ready)
+        for provider, models in found.items():
+            await self.process.telemetry.offer(provider, models)
 
     # --- taking -----------------------------------------------------------------------------
 
@@ -174,6 +182,7 @@ class Worker:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             await execution.lease.hand_over("its worker's grace time is over")
+        await self.process.tell_counts()
         await self.process.fleet.leave(self.boot)
 
     # --- looking after what runs ------------------------------------------------------------
