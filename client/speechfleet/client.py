@@ -13,6 +13,7 @@ from typing import Any, Literal, NotRequired, Self, TypedDict
 
 from pydantic import SecretStr
 
+from speechfleet import tracing
 from speechfleet.errors import UnknownModel
 from speechfleet.job import AsyncJob, Status
 from speechfleet.jobs import Lane, Record, Request, SegmentMode, State, Wire, check_id
@@ -63,6 +64,8 @@ class AsyncClient:
         if redis_url is not None:
             changes["redis_url"] = SecretStr(redis_url)
         settings = settings.model_copy(update={k: v for k, v in changes.items() if v is not None})
+        if settings.traces:
+            tracing.enable()
         self.settings = settings
         self.namespace = check_id(settings.namespace)
         self.connection = Connection(settings)
@@ -117,9 +120,10 @@ class AsyncClient:
         provider. A str is a Msg with an id of its own. Idempotent: the same id with the same
         request is the same job, also when that has ended. Raises Conflict, InvalidRequest.
         """
-        id, request = self.request(msg, order)
-        await self._check_provider(request)
-        await self.ledger.submit(self.namespace, id, request)
+        with tracing.span("submit", model=str(order.get("model", ""))):
+            id, request = self.request(msg, order)
+            await self._check_provider(request)
+            await self.ledger.submit(self.namespace, id, request)
         return AsyncJob(self, id, request)
 
     async def submit_many(self, messages: Iterable[Msg | str], **order: Any) -> list[AsyncJob]:
@@ -149,6 +153,7 @@ class AsyncClient:
         options = {name: value for name, value in order.items() if name not in _ORDER}
         if "lane" in known:
             known["lane"] = Lane(known["lane"])
+        known["trace"] = tracing.traceparent()
         request = Request(text=msg.text(), options=options, name=msg.name, role=msg.role, **known)
         request.check(self.settings.max_text)
         return check_id(msg.id), request

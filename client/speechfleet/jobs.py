@@ -145,6 +145,8 @@ class Request:
     cache: bool = True
     name: str = ""
     role: str = "assistant"
+    trace: str = ""
+    """The W3C traceparent of its submit; shapes nothing that is heard."""
 
     @property
     def provider(self) -> str:
@@ -341,6 +343,7 @@ class Record:
             cache=get("cache", "1") == "1",
             name=get("name", ""),
             role=get("role", "assistant"),
+            trace=get("trace", ""),
         )
 
 

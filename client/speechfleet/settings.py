@@ -87,6 +87,8 @@ class Settings(BaseSettings):
 
     log_format: Literal["text", "json"] = Field("text", description="of workers and gateways")
 
+    traces: bool = Field(False, description="OpenTelemetry; where to, say the OTEL_* variables")
+
     gateway_keys: Annotated[dict[str, str], NoDecode] = Field(
         default_factory=dict,
         description="namespace=sha256,... of API keys, see `speechfleet key`; none: loopback only",

@@ -8,6 +8,7 @@ import socket
 import time
 import uuid
 
+from speechfleet import tracing
 from speechfleet.errors import FleetUnavailable
 from speechfleet.ledger import Connection, Fleet, Hub, Jobs, Telemetry
 from speechfleet.settings import Settings
@@ -30,6 +31,8 @@ class Process:
     def __init__(self, settings: Settings, boot: str) -> None:
         self.settings = settings
         self.boot = boot
+        if settings.traces:
+            tracing.enable()
         self.connection = Connection(settings, patience=PATIENCE)
         self.jobs = Jobs(self.connection)
         self.fleet = Fleet(self.connection)

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from celery import signals
 from celery.exceptions import SecurityWarning
 
-from speechfleet import keys
+from speechfleet import keys, tracing
 from speechfleet.errors import MisconfiguredError, StoreUnavailable
 from speechfleet.jobs import Lane
 from speechfleet.ledger.connection import heartbeat_client
@@ -148,6 +148,7 @@ def _drain(loop: LoopThread, worker: Worker, heartbeat: Heartbeat) -> None:
         except Exception:
             log.exception("the drain did not complete; other workers will recover the rest")
             status = 1
+        tracing.flush()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

@@ -15,7 +15,7 @@ import logging
 import time
 from collections.abc import Iterator
 
-from speechfleet import logs
+from speechfleet import logs, tracing
 from speechfleet.errors import JobNotFound, ProviderError, SpeechFleetError
 from speechfleet.jobs import Record, Request
 from speechfleet.jobs import Segment as StoredSegment
@@ -82,7 +82,11 @@ class Execution:
         self._request = record.request
         self._counts = self._counts or JobCounts(self.process.tally, record)
         try:
-            await self._speak_all(record, list(claim.segments), self._counts)
+            with tracing.span(
+                "speak", parent=record.request.trace, job=self.name, model=record.request.model,
+                worker=self.lease.boot, claim=record.claims,
+            ):  # fmt: skip
+                await self._speak_all(record, list(claim.segments), self._counts)
         except (LeaseLost, Forgotten):
             if (regained := await self.regain()) is not None:
                 return regained

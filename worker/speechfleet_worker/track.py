@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 
-from speechfleet import keys
+from speechfleet import keys, tracing
 from speechfleet.audio import Resampler
 from speechfleet.chunks import Finished, Started
 from speechfleet.errors import EmptyText, StoreError
@@ -210,7 +210,8 @@ class Track:
     async def _commit(self) -> Stored:
         if self._output is None:
             raise EmptyText("there is nothing to say: the text holds no letter and no digit")
-        return await self._output.commit()
+        with tracing.span("store", format=self._request.format):
+            return await self._output.commit()
 
     async def discard(self) -> None:
         """The lease is lost for good: an object that was stored under it is nobody's."""

@@ -199,6 +199,7 @@ def _fields(request: Request) -> list[Argument]:
         "cache": "" if request.cache else "0",
         "name": request.name,
         "role": "" if request.role == "assistant" else request.role,
+        "trace": request.trace,
         "v": "" if RECORD_VERSION == 1 else RECORD_VERSION,
     }
     for name, value in optional.items():
