@@ -22,7 +22,7 @@ def make_key() -> str:
 
 def digest(key: str) -> str:
     """What is kept of a key."""
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(key.encode("utf-8", "backslashreplace")).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,9 @@ PIECE = 256 << 10
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
-@router.api_route(
+@router.head("/{id}/audio", response_class=Response, include_in_schema=False)
+@router.get(
     "/{id}/audio",
-    methods=["GET", "HEAD"],
     response_class=Response,
     responses={
         200: {
@@ -62,7 +62,8 @@ async def audio(
 
 async def _live(visit: Visit, job: AsyncJob, format: str, headers: dict[str, str]) -> Response:
     async with AsyncExitStack() as stack:
-        await visit.listen(stack, job)
+        stack.enter_context(visit.stream())
+        await stack.enter_async_context(visit.listening(job))
         encoding = Encoding(job, format)
         pieces = encoding.pieces()
         stack.push_async_callback(pieces.aclose)

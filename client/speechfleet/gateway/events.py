@@ -38,7 +38,8 @@ async def events(
     """Every entry of the chunk stream, from the first one on, then live to the terminal one."""
     await job.record()
     async with AsyncExitStack() as stack:
-        await visit.listen(stack, job)
+        stack.enter_context(visit.stream())
+        await stack.enter_async_context(visit.listening(job))
         return Flow(
             _until(visit.gateway.stopping, _lines(job, _position(last_event_id), audio=audio)),
             stack.pop_all(),

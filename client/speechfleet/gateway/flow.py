@@ -11,10 +11,17 @@ from starlette.types import Receive, Scope, Send
 
 from speechfleet.errors import SpeechFleetError
 
+ABORT = "speechfleet.abort"
+"""The extension of the server that ends a connection without sending what is left."""
+
 
 class BrokenOff(Exception):
     """The answer cannot be completed: the connection is closed, so that nobody takes what was
     sent for all there is."""
+
+
+class TooSlow(BrokenOff):
+    """The client took nothing for too long."""
 
 
 class Flow(Response):
@@ -51,7 +58,10 @@ class Flow(Response):
                 sending.cancel()
                 leaving.cancel()
                 await asyncio.gather(sending, leaving, return_exceptions=True)
-        if not sending.cancelled() and (error := sending.exception()) is not None:
+        error = None if sending.cancelled() else sending.exception()
+        if isinstance(error, TooSlow) and ABORT in scope.get("extensions", {}):
+            scope["extensions"][ABORT]["call"]()
+        if error is not None:
             raise error
 
     async def _send(self, send: Send) -> None:
@@ -65,7 +75,7 @@ class Flow(Response):
                             {"type": "http.response.body", "body": piece, "more_body": True}
                         )
         except TimeoutError:
-            raise BrokenOff(f"the client took nothing for {self._slow:g} s") from None
+            raise TooSlow(f"the client took nothing for {self._slow:g} s") from None
         except SpeechFleetError as error:
             raise BrokenOff(f"{error.code}: {error.message}") from error
         await send({"type": "http.response.body", "body": b""})

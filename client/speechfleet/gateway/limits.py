@@ -46,7 +46,9 @@ class BodyLimit:
 
         await self._app(scope, body.receive, unless_refused)
         if body.refusal is not None:
-            await answer(body.refusal)(scope, receive, send)
+            refusal = answer(body.refusal)
+            refusal.headers["connection"] = "close"  # what is still to come may be without end
+            await refusal(scope, receive, send)
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(

@@ -6,14 +6,16 @@ import asyncio
 import logging
 import signal
 import socket
+import struct
 import sys
 from collections.abc import Callable
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from speechfleet.errors import MisconfiguredError
 from speechfleet.gateway.app import create_app
-from speechfleet.gateway.flow import BrokenOff
+from speechfleet.gateway.flow import ABORT, BrokenOff
 from speechfleet.gateway.security import is_loopback
 from speechfleet.settings import Settings
 
@@ -35,10 +37,6 @@ def bind(settings: Settings, host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        # What is left to send to a client that takes nothing more goes with its connection.
-        milliseconds = int(1000 * settings.gateway_slow)
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
     try:
         listening.bind((host, port))
     except OSError as error:
@@ -48,6 +46,20 @@ def bind(settings: Settings, host: str, port: int) -> socket.socket:
         ) from None
     listening.listen(BACKLOG)
     return listening
+
+
+class Protocol(HttpToolsProtocol):
+    """Lets an answer end its connection at once, with all that is still to be sent."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {ABORT: {"call": self._abort}}
+
+    def _abort(self) -> None:
+        # Without lingering: the system too lets go of what it holds for this client.
+        connection = self.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
 
 class Server(uvicorn.Server):
@@ -77,7 +89,7 @@ def serve(settings: Settings, listening: socket.socket, ready: Callable[[], obje
     app = create_app(settings)
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=Protocol,
         loop="asyncio",
         ws="none",
         lifespan="on",

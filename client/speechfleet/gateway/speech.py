@@ -84,9 +84,10 @@ async def speech(
     began = time.monotonic()
     check_text(order.input, visit.settings)
     msg = message(order.input, idempotency_key)
-    job = await visit.client.submit(msg, **order.order(visit.settings))
     async with AsyncExitStack() as stack:
-        await visit.listen(stack, job, cancel=idempotency_key is None)
+        stack.enter_context(visit.stream())
+        job = await visit.client.submit(msg, **order.order(visit.settings))
+        await stack.enter_async_context(visit.listening(job, only_for_it=idempotency_key is None))
         rate = OPENAI_RATE if order.response_format == "pcm" else None
         pieces = Encoding(job, order.response_format, rate).pieces()
         stack.push_async_callback(pieces.aclose)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Annotated
 from urllib.parse import unquote
 
@@ -57,12 +58,18 @@ class Visit:
     def settings(self) -> Settings:
         return self.gateway.settings
 
-    async def listen(self, held: AsyncExitStack, job: AsyncJob, *, cancel: bool = False) -> None:
-        """Take a stream of this key, to listen to the job until ``held`` is left."""
-        held.enter_context(self.gateway.streams.one(self.caller.key))
-        listeners = self.gateway.listeners
-        wanted = cancel and self.settings.gateway_cancel
-        await held.enter_async_context(listeners.listening(self.client, job, cancel=wanted))
+    @contextmanager
+    def stream(self) -> Iterator[None]:
+        """One of the streams that the key may have open. Raises TooManyStreams."""
+        with self.gateway.streams.one(self.caller.key):
+            yield
+
+    def listening(
+        self, job: AsyncJob, *, only_for_it: bool = False
+    ) -> AbstractAsyncContextManager[None]:
+        """As `Listeners.listening`; ``only_for_it``: nobody else knows of the job yet."""
+        cancel = only_for_it and self.settings.gateway_cancel
+        return self.gateway.listeners.listening(self.client, job, cancel=cancel)
 
 
 async def _visit(request: Request) -> Visit:
