@@ -125,7 +125,9 @@ class Range:
 
 async def _stored(visit: Visit, record: Record, headers: dict[str, str]) -> Response:
     store, key = visit.client.store, record.object
-    if visit.settings.gateway_redirect:
+    # A page of ours may load from here only, see `security.POLICY`.
+    of_a_page = visit.request.headers.get("sec-fetch-site") == "same-origin"
+    if visit.settings.gateway_redirect and not of_a_page:
         link = await store.link(key)
         if urlsplit(link).scheme.startswith("http"):
             return Response(status_code=307, headers={"location": link})

@@ -6,11 +6,11 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
+from typing import Any
 
 from speechfleet.audio import FORMATS, Encoder, Resampler
-from speechfleet.chunks import Chunk
 from speechfleet.client import AsyncClient
 from speechfleet.errors import SpeechFleetError
 from speechfleet.gateway.failures import NoAudioYet, NotServed
@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 OPENAI_RATE = 24_000
 """Of raw PCM at ``/v1/audio/speech``, where nothing tells the rate."""
+FIRST_PART = 4800
+"""Bytes of PCM."""
 UNSERVED_FOR = 3.0
 """Seconds for which a provider may be without a worker before a listener is told."""
 LOOK_EVERY = 1.0
@@ -72,6 +74,7 @@ class Encoding:
         self._wanted = rate
         self._encoder: Encoder | None = None
         self._resampler: Resampler | None = None
+        self._begun = not FORMATS[format].codec
         self.sample_rate = 0
         """Known with the first piece."""
 
@@ -81,22 +84,31 @@ class Encoding:
             chunks = self._job.stream(accumulate=False, linear=True)
             async with aclosing(chunks):
                 async for chunk in chunks:
-                    if chunk.delta and (data := await self._run(self._encode, chunk)):
-                        yield data
+                    for part in self._parts(chunk.delta):
+                        if data := await self._run(self._encode, part, chunk.sample_rate):
+                            self._begun = True
+                            yield data
             if tail := await self._run(self._finish):
                 yield tail
         finally:
             if self._encoder is not None:
                 self._encoder.close()
 
-    def _encode(self, chunk: Chunk) -> bytes:
+    def _parts(self, pcm: bytes) -> Iterator[bytes]:
+        """Small ones until something came out: nobody waits for a whole chunk to be encoded."""
+        at = 0
+        while at < len(pcm):
+            end = len(pcm) if self._begun else at + FIRST_PART
+            yield pcm[at:end]
+            at = end
+
+    def _encode(self, pcm: bytes, sample_rate: int) -> bytes:
         if self._encoder is None:
-            self.sample_rate = self._wanted or chunk.sample_rate
+            self.sample_rate = self._wanted or sample_rate
             self._encoder = Encoder(self._format, self.sample_rate)
-            if self.sample_rate != chunk.sample_rate:
-                self._resampler = Resampler(chunk.sample_rate, self.sample_rate)
-        pcm = self._resampler.feed(chunk.delta) if self._resampler else chunk.delta
-        return self._encoder.write(pcm)
+            if self.sample_rate != sample_rate:
+                self._resampler = Resampler(sample_rate, self.sample_rate)
+        return self._encoder.write(self._resampler.feed(pcm) if self._resampler else pcm)
 
     def _finish(self) -> bytes:
         if self._encoder is None:
@@ -104,10 +116,16 @@ class Encoding:
         rest = self._encoder.write(self._resampler.flush()) if self._resampler else b""
         return rest + self._encoder.finish()[0]
 
-    async def _run(self, work: Callable[..., bytes], *arguments: Chunk) -> bytes:
-        if FORMATS[self._format].codec:
-            return await asyncio.to_thread(work, *arguments)
-        return work(*arguments)
+    async def _run(self, work: Callable[..., bytes], *arguments: Any) -> bytes:
+        if not FORMATS[self._format].codec:
+            return work(*arguments)
+        working = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+        try:
+            return await asyncio.shield(working)
+        except asyncio.CancelledError:
+            # The thread cannot be stopped, and its codec must not be closed while it works.
+            await asyncio.wait([working])
+            raise
 
 
 async def first(

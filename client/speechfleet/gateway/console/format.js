@@ -20,8 +20,11 @@ export function span(seconds) {
   return `${number.format(seconds / 86400)} days`;
 }
 
-export function ago(at) {
-  const seconds = Date.now() / 1000 - at;
+/** A moment in this place's own time. */
+export const at = (time) => new Date(1000 * time).toLocaleString();
+
+export function ago(time) {
+  const seconds = Date.now() / 1000 - time;
   return seconds < 1.5 ? "now" : `${span(Math.round(seconds))} ago`;
 }
 

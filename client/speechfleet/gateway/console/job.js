@@ -3,7 +3,7 @@
 import { api, follow, jobPath } from "./api.js";
 import { Deck } from "./deck.js";
 import { el, reconcile, set, write } from "./dom.js";
-import { ago, cost, count, ended, size, span, stateOf } from "./format.js";
+import { at, cost, count, ended, size, span, stateOf } from "./format.js";
 import { Passage } from "./passage.js";
 import { Player } from "./player.js";
 
@@ -150,9 +150,9 @@ export class JobView {
   #tell(job) {
     const facts = [
       ["Model", job.model], ["Voice", job.voice || "its default"], ["Lane", job.lane],
-      ["Worker", job.worker || "–"], ["Cost", cost(job.usage)],
-      ["Attempts", count(job.attempts) + (job.losses ? `, ${job.losses} workers lost` : "")],
-      ["Audio", audioOf(job)], ["Submitted", ago(job.created)],
+      ["Worker", workerOf(job)], ["Cost", cost(job.usage)],
+      ["Failed attempts", count(job.attempts) + (job.losses ? `, workers lost: ${job.losses}` : "")],
+      ["Audio", audioOf(job)], ["Submitted", at(job.created)],
     ];
     reconcile(
       this.facts, facts, ([name]) => name,
@@ -178,8 +178,14 @@ export class JobView {
   }
 }
 
+/** The one that has it, else the one that had it last: its token is "WORKER:number". */
+function workerOf(job) {
+  const claim = job.transitions.findLast((one) => one.event === "claim");
+  return job.worker || claim?.detail.replace(/:\d+$/, "") || "–";
+}
+
 function audioOf(job) {
-  if (job.duration) return `${span(job.duration)}, ${job.format}, ${size(job.bytes)} of PCM`;
+  if (job.duration) return `${span(job.duration)}, ${job.format}, ${size(job.bytes)}`;
   return job.seconds ? `${span(job.seconds)} so far` : "–";
 }
 
