@@ -22,7 +22,6 @@
     speechfleet.1:cancelled                   channel: "<job> <token>" of what was cancelled
     speechfleet.1:drain                       channel: a boot id, or ``*``: stop taking jobs
     speechfleet.1.<lane>.<provider>           list: the Celery queue
-    speechfleet.1.unacked.<boot>, ...         kombu's own, one set a worker process
 
 Names are percent-encoded, so that ``:`` separates and ``/`` joins: a job's *name* is
 ``<ns>/<id>``, the form that messages and sets carry.
@@ -31,6 +30,7 @@ Names are percent-encoded, so that ``:`` separates and ``/`` joins: a job's *nam
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import cached_property
 from urllib.parse import quote, unquote
 
@@ -68,8 +68,11 @@ COUNTS = f"{PREFIX}:counts"
 CATALOGUE = f"{PREFIX}:catalogue"
 
 
+_PLAIN = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
+
+
 def encode(part: str) -> str:
-    return part if part.isalnum() and part.isascii() else quote(part, safe="")
+    return part if _PLAIN(part) else quote(part, safe="")
 
 
 class JobKeys:
@@ -150,18 +153,6 @@ def lane_of(queue: str) -> tuple[str, str]:
     """(lane, provider)."""
     lane, _, provider = queue.removeprefix(f"{PREFIX}.").partition(".")
     return lane, unquote(provider)
-
-
-def unacked(boot: str) -> str:
-    return f"{PREFIX}.unacked.{boot}"
-
-
-def unacked_index(boot: str) -> str:
-    return f"{PREFIX}.unacked_index.{boot}"
-
-
-def unacked_mutex(boot: str) -> str:
-    return f"{PREFIX}.unacked_mutex.{boot}"
 
 
 # --- the object store's keys ----------------------------------------------------------------

@@ -62,7 +62,7 @@ class Listener(asyncio.Protocol):
         self._latencies = latencies
         self._data = bytearray()
         self._in_body = False
-        self.ended = asyncio.get_running_loop().create_future()
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -100,6 +100,15 @@ class Listener(asyncio.Protocol):
             self.ended.set_exception(error or ConnectionError("cut off"))
 
 
+async def listen(host: str, port: int, id: str, latencies: list[float]) -> asyncio.Future[None]:
+    """Done when the answer has ended."""
+    head = f"GET /jobs/{id}/audio?format=pcm HTTP/1.1\r\nhost: {host}:{port}\r\n\r\n"
+    loop = asyncio.get_running_loop()
+    made = Listener(head.encode(), latencies)
+    await loop.create_connection(lambda: made, host, port)
+    return made.ended
+
+
 async def listeners(fleet: EmbeddedFleet, gateway: GatewayProcess, floors: Floors) -> None:
     ids = [f"heard-{number}" for number in range(LISTENERS)]
     latencies: list[float] = []
@@ -107,13 +116,9 @@ async def listeners(fleet: EmbeddedFleet, gateway: GatewayProcess, floors: Floor
         for id in ids:  # nobody serves them: the publisher stands in for workers
             await client.submit(Msg("", "Text.", id=id), model=f"{BUILT_IN_PROVIDERS[0]}/none")
     address = urlsplit(gateway.url)
-    loop, waiting = asyncio.get_running_loop(), []
-    for id in ids:
-        head = f"GET /jobs/{id}/audio?format=pcm HTTP/1.1\r\nhost: {address.netloc}\r\n\r\n"
-        _, listener = await loop.create_connection(
-            lambda head=head: Listener(head.encode(), latencies), address.hostname, address.port
-        )  # fmt: skip
-        waiting.append(listener.ended)
+    waiting = [
+        await listen(address.hostname or "", address.port or 0, id, latencies) for id in ids
+    ]
     await asyncio.sleep(1)  # all of them wait before the first entry comes
     keys = [JobKeys("default", id).stream(1) for id in ids]
     arguments = [fleet.redis_url, str(ENTRIES), str(ENTRY), str(ENTRY / 2 / RATE), *keys]

@@ -115,7 +115,7 @@ def bare_worker() -> int:
         if done % JOBS == 0:
             print("done", flush=True)
 
-    app = make_app(settings, "bare", [BARE_QUEUE], lambda hint, queue: loop.run(speak(hint.name)))
+    app = make_app(settings, [BARE_QUEUE], lambda hint, queue: loop.run(speak(hint.name)))
     worker = app.Worker(
         pool="threads",
         concurrency=CONCURRENCY,

@@ -17,9 +17,7 @@ def ours(priority: int = 3) -> bytes:
 
 
 def test_it_has_every_field_that_celery_writes() -> None:
-    app = make_app(
-        Settings.load(redis_url="redis://127.0.0.1:1/0"), "boot", ["q"], lambda *_: None
-    )
+    app = make_app(Settings.load(redis_url="redis://127.0.0.1:1/0"), ["q"], lambda *_: None)
     theirs = app.amqp.as_task_v2(
         "default/a#7", TASK, args=["default/a", "7"], kwargs={}, ignore_result=True
     )

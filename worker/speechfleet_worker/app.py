@@ -1,8 +1,9 @@
 """Celery, thin: one task, configured so that its message is only a hint.
 
-Acknowledged late, so that a process holds no more messages than it has slots; that the broker
-may deliver one twice does no harm, because only the record grants a job. Every process keeps
-its own unacked keys: what a dead one held is found under its boot id.
+Acknowledged late, so that a process holds no more messages than it has slots. kombu's own
+record of what is not acknowledged is switched off: it costs two transactions and a new client
+for every message, and a message that is lost with its worker is found by its sequence number
+(`recovery.py`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from urllib.parse import urlsplit
 from celery import Celery
 from kombu.entity import Queue
 
-from speechfleet import keys
 from speechfleet.message import TASK, Hint
 from speechfleet.settings import Settings
 
@@ -23,22 +23,15 @@ log = logging.getLogger(__name__)
 
 RESUME_WITHIN = 0.1
 """Seconds of one BRPOP: a queue that is consumed again takes part from the next one on."""
-FOREVER = 10 * 365 * 86400
-"""kombu's own redelivery is switched off: recovery is ours."""
 
 
-def make_app(
-    settings: Settings, boot: str, queues: list[str], take: Callable[[Hint, str], None]
-) -> Celery:
+def make_app(settings: Settings, queues: list[str], take: Callable[[Hint, str], None]) -> Celery:
     """The Celery application of one worker process; ``take`` blocks until the job has ended."""
     assert settings.redis_url is not None
     url = settings.redis_url.get_secret_value()
     app = Celery("speechfleet", broker=_broker_url(url), set_as_current=False)
     options: dict[str, Any] = {
-        "visibility_timeout": FOREVER,
-        "unacked_key": keys.unacked(boot),
-        "unacked_index_key": keys.unacked_index(boot),
-        "unacked_mutex_key": keys.unacked_mutex(boot),
+        "ack_emulation": False,
         "max_connections": 300,
         "polling_interval": RESUME_WITHIN,
         "health_check_interval": 25,

@@ -54,7 +54,7 @@ class Caller:
         if stored is not None:
             spoken.cached, spoken.words = True, stored.words
             pcm = bytes(stored.pcm)
-            item.pieces.put_nowait(Piece(pcm, stored.sample_rate, stored.channels, None, {}))
+            item.give(Piece(pcm, stored.sample_rate, stored.channels, None, {}))
             return
         pieces = speak(self.voice.model(), item.segment.text, self._timeouts)
         async with aclosing(pieces):
@@ -63,4 +63,4 @@ class Caller:
                 spoken.request_id = piece.metadata.get("request_id", spoken.request_id)
                 spoken.words = tuple(piece.metadata.get("words", spoken.words))
                 if piece.pcm:
-                    item.pieces.put_nowait(piece)
+                    item.give(piece)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from speechfleet.tts import TTSUsage
 from speechfleet_worker.segments import Segment
 from speechfleet_worker.speaking import Piece
+
+MERGED = 16 << 10
 
 
 @dataclass
@@ -30,18 +33,49 @@ class Ahead:
     segment: Segment
     is_last: bool
     spoken: Spoken
-    pieces: asyncio.Queue[Piece | None] = field(default_factory=asyncio.Queue)
     task: asyncio.Task[None] | None = None
+    _pieces: deque[Piece] = field(default_factory=deque)
+    _waiter: asyncio.Future[None] | None = None
 
-    async def audio(self) -> AsyncGenerator[Piece, None]:
-        """The pieces in order; raises what the call raised, after what it gave before."""
+    def give(self, piece: Piece) -> None:
+        """The next piece, from the call."""
+        self._pieces.append(piece)
+        self.wake()
+
+    def wake(self) -> None:
+        """Whoever waits for audio looks again."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def audio(self, *, merged: bool) -> AsyncGenerator[Piece, None]:
+        """The pieces in order; raises what the call raised, after what it gave before.
+
+        ``merged``: small ones that came while the last was published are one, up to `MERGED`
+        bytes, so that a model far faster than real time costs the stream little.
+        """
         assert self.task is not None
-        while (piece := await self.pieces.get()) is not None:
-            yield piece
+        loop = asyncio.get_running_loop()
+        while True:
+            while self._pieces:
+                yield self._take(MERGED if merged else 0)
+            if self.task.done():
+                break
+            self._waiter = loop.create_future()
+            await self._waiter
         await self.task
 
+    def _take(self, limit: int) -> Piece:
+        first = self._pieces.popleft()
+        parts, size = [first.pcm], len(first.pcm)
+        while self._pieces and size + len(self._pieces[0].pcm) <= limit:
+            if self._pieces[0].shape != first.shape:
+                break
+            parts.append(self._pieces.popleft().pcm)
+            size += len(parts[-1])
+        return first._replace(pcm=b"".join(parts)) if len(parts) > 1 else first
 
-Speak = Callable[[Ahead], Awaitable[None]]
+
+Speak = Callable[[Ahead], Coroutine[Any, Any, None]]
 
 
 class LookAhead:
@@ -85,11 +119,6 @@ class LookAhead:
             return
         self._next = next(self._segments, None)
         item = Ahead(segment, self._next is None, Spoken(""))
-        item.task = asyncio.create_task(self._run(item))
+        item.task = asyncio.create_task(self._speak(item))
+        item.task.add_done_callback(lambda _: item.wake())
         self._under_way.append(item)
-
-    async def _run(self, item: Ahead) -> None:
-        try:
-            await self._speak(item)
-        finally:
-            item.pieces.put_nowait(None)

@@ -117,13 +117,9 @@ class Sweeper:
         candidates = self._lost.look(now, popped)
         if not candidates:
             return
-        held = {
-            hint
-            for worker in await self._fleet.workers()
-            for hint in await self._fleet.unacked(worker.boot)
-        }
-        for hint in candidates - held:
-            if await self._fleet.resend(hint):
+        held = {name for worker in await self._fleet.workers() for name in worker.holding}
+        for hint in candidates:
+            if hint.name not in held and await self._fleet.resend(hint):
                 log.warning("its message was lost and is sent again", extra={"job": hint.name})
 
     async def _describe(self) -> None:

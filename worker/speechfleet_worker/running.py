@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import sys
 import threading
 import warnings
@@ -84,7 +85,7 @@ def run(
 
     heartbeat = _heartbeat(settings, worker)
     heartbeat.start()
-    app = make_app(settings, boot, queues, take)
+    app = make_app(settings, queues, take)
     # Celery warns of root because of pickle; this app takes nothing but JSON.
     warnings.simplefilter("ignore", SecurityWarning)
 
@@ -190,11 +191,15 @@ _kept: set[asyncio.Task[None]] = set()
 
 
 def run_alone(settings: Settings, boot: str, name: str, sequence: str) -> int:
-    """Run one job in this process and nothing else."""
+    """Run one job in this process and nothing else; at SIGTERM it is handed over."""
     loop = LoopThread()
     worker = loop.run(_start(settings, boot, (), {}, Intake(settings, (), ())))
     heartbeat = _heartbeat(settings, worker)
     heartbeat.start()
+    signal.signal(
+        signal.SIGTERM,
+        lambda *_: asyncio.run_coroutine_threadsafe(worker.drain(), loop.loop),
+    )
     loop.run(worker.take(Hint(name, sequence), alone=True))
     loop.run(worker.process.tell_counts())
     heartbeat.stop()

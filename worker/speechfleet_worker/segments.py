@@ -35,8 +35,8 @@ HOLD_BACK = 12
 _CONTEXT = 200
 """Code points before a full stop that are looked at: bounds the work on endless sentences."""
 
-_SLICE = 1 << 14
-"""Code points that `cut` reads at a time, so that the first segment never waits for the last."""
+_SLICES = (512, 1 << 14)
+"""Code points that `cut` reads at first, and later, so that the first segment waits for little."""
 
 _WRAP_WIDTHS = range(50, 101)
 """Code points of a line that an editor may have wrapped."""
@@ -103,8 +103,10 @@ def cut(
 
 
 def _sentences(text: str, stream: SentenceStream) -> Iterator[Segment]:
-    for start in range(0, len(text), _SLICE):
-        yield from stream.feed(text[start : start + _SLICE])
+    first, further = _SLICES
+    yield from stream.feed(text[:first])
+    for start in range(first, len(text), further):
+        yield from stream.feed(text[start : start + further])
     yield from stream.flush()
 
 
@@ -206,6 +208,8 @@ class SentenceStream:
                 known = final or bool(following) or self._is_stopped(position)
                 if not known or not self._is_wrapped(match):
                     return _End(position, certain=known, closes_paragraph=True)
+            elif not following and final:
+                break
             elif not following or following not in _BREAK:
                 if not final and position + HOLD_BACK > len(self._tail):
                     return _End(position, certain=False)

@@ -12,9 +12,8 @@ import itertools
 import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, nullcontext
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from speechfleet.errors import (
     IncompleteAudio,
@@ -27,8 +26,7 @@ from speechfleet.tts import BYTES_PER_SAMPLE, Msg, TTSModelBase, TTSResponse, TT
 from speechfleet_worker.providers.base import Watch
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """New audio of a call, s16le in whole frames; ``usage`` and ``metadata`` as of now."""
 
     pcm: bytes
@@ -36,6 +34,10 @@ class Piece:
     channels: int
     usage: TTSUsage | None
     metadata: dict[str, Any]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.sample_rate, self.channels
 
 
 _numbers = itertools.count(1)

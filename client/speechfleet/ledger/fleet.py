@@ -25,7 +25,8 @@ class Worker:
     """What a worker process says of itself with its heartbeat.
 
     ``boot``: its boot id. ``queues``: what it takes jobs from. ``providers``: name -> "" if
-    ready, else why not. ``slots``: jobs at once; ``running``: jobs now.
+    ready, else why not. ``slots``: jobs at once; ``running``: jobs now; ``holding``: names of
+    the jobs whose messages it has taken from their queues.
     """
 
     boot: str
@@ -36,6 +37,7 @@ class Worker:
     slots: int
     running: int = 0
     draining: bool = False
+    holding: tuple[str, ...] = ()
     providers: Mapping[str, str] = field(default_factory=dict)
 
     def encode(self) -> str:
@@ -45,7 +47,8 @@ class Worker:
     def decode(cls, data: bytes) -> Worker:
         values: dict[str, Any] = json.loads(data)
         known = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
-        known["queues"] = tuple(known.get("queues", ()))
+        for name in ("queues", "holding"):
+            known[name] = tuple(known.get(name, ()))
         return cls(**known)
 
 
@@ -121,23 +124,12 @@ class Fleet:
         names = sorted(await self.running(boot))
         for name in names:
             await recover(self._scripts, name, boot, reason)
-        for hint in await self.unacked(boot):
-            await self.resend(hint)
-        await self._scripts.call(
-            "DEL", keys.unacked(boot), keys.unacked_index(boot), keys.unacked_mutex(boot)
-        )
         await self._scripts.call("DEL", keys.boot(boot))
         await self._scripts.call("HDEL", keys.BEATS, boot)
         return names
 
     async def recover(self, name: str, boot: str, reason: str) -> str:
         return await recover(self._scripts, name, boot, reason)
-
-    async def unacked(self, boot: str) -> list[Hint]:
-        """What a boot has taken from its queues and not acknowledged."""
-        raw = await self._scripts.call("HVALS", keys.unacked(boot))
-        hints = (Hint.decode(json.dumps(json.loads(item)[0]).encode()) for item in raw)
-        return [hint for hint in hints if hint is not None]
 
     # --- messages ---------------------------------------------------------------------------
 

@@ -98,7 +98,7 @@ class Lease:
             *entry,
             limit,
             started.sample_rate,
-            *encode(started),
+            *(() if start else encode(started)),
         )
         if reply == -2:
             raise StreamFull

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import hiredis
@@ -15,12 +14,14 @@ from redis.exceptions import ResponseError
 
 Argument = str | bytes | int | float
 
-BATCH = 128
+BATCH = 512
 """Commands in one write."""
 BATCH_BYTES = 256 << 10
 """Bytes after which a write takes no further command."""
-WRITES = 2
-"""Writes under way at once, each on a connection of its own."""
+WRITES = 1
+"""Writes under way at once, each on a connection of its own. With one, more commands share it."""
+TIMEOUT = 30.0
+"""Seconds for a write and all its replies."""
 
 
 class Pipe:
@@ -42,6 +43,17 @@ class Pipe:
 
     async def call(self, *command: Argument) -> Any:
         """The reply, as redis-py gives it for this command."""
+        reply = await self._enqueue(command)
+        as_told = self._callbacks.get(str(command[0]))
+        return as_told(reply) if as_told is not None else reply
+
+    async def call_all(self, commands: Iterable[Sequence[Argument]]) -> list[Any]:
+        """The raw replies, or errors, in the commands' order: no task for each of many."""
+        futures = [self._enqueue(command) for command in commands]
+        await asyncio.wait(futures)
+        return [future.exception() or future.result() for future in futures]
+
+    def _enqueue(self, command: Sequence[Argument]) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((_pack(command), future))
         if self._writing < WRITES:
@@ -49,9 +61,7 @@ class Pipe:
             writer = asyncio.create_task(self._write())
             self._writers.add(writer)
             writer.add_done_callback(self._writers.discard)
-        reply = await future
-        as_told = self._callbacks.get(str(command[0]))
-        return as_told(reply) if as_told is not None else reply
+        return future
 
     async def _write(self) -> None:
         try:
@@ -101,6 +111,8 @@ class Pipe:
 
     async def _connection(self) -> AbstractConnection:
         connection: AbstractConnection = await self._pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py
+        # Its own time-out sets a timer for each reply and makes a task of each write.
+        connection.socket_timeout = None
         return connection
 
     async def close(self) -> None:
@@ -112,20 +124,19 @@ class Pipe:
         await asyncio.gather(*self._writers, return_exceptions=True)
 
 
-def _pack(command: tuple[Argument, ...]) -> bytes:
+def _pack(command: Sequence[Argument]) -> bytes:
     """As RESP."""
-    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # it takes any length
+    packed: bytes = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]  # it takes any length
     return packed
 
 
 async def _round_trip(connection: AbstractConnection, commands: Sequence[bytes]) -> list[Any]:
-    await connection.send_packed_command(commands)
     replies: list[Any] = []
-    # One time-out for all replies: redis-py's own would set a timer for each of them.
-    async with asyncio.timeout(connection.socket_timeout):
+    async with asyncio.timeout(TIMEOUT):
+        await connection.send_packed_command(commands)
         for _ in commands:
             try:
-                replies.append(await connection.read_response(timeout=math.inf))
+                replies.append(await connection.read_response())
             except ResponseError as error:
                 replies.append(error)
     return replies
