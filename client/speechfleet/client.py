@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import itertools
 import time
 import uuid
@@ -13,10 +14,11 @@ from typing import Any, Literal, NotRequired, Self, TypedDict
 
 from pydantic import SecretStr
 
+from speechfleet import tracing
 from speechfleet.errors import InvalidRequest, UnknownModel
 from speechfleet.job import AsyncJob, Status
 from speechfleet.jobs import Lane, Record, Request, SegmentMode, State, Wire, check_id
-from speechfleet.ledger import Connection, Fleet, Hub, Jobs
+from speechfleet.ledger import Connection, Fleet, Hub, Jobs, Telemetry
 from speechfleet.ledger.fleet import Worker
 from speechfleet.ledger.jobs import Submitted
 from speechfleet.session import OPEN_TIMEOUT, AsyncSession
@@ -67,13 +69,16 @@ class AsyncClient:
         if redis_url is not None:
             changes["redis_url"] = SecretStr(redis_url)
         settings = settings.model_copy(update={k: v for k, v in changes.items() if v is not None})
+        if settings.traces:
+            tracing.enable()
         self.settings = settings
         self.namespace = check_id(settings.namespace)
         self.connection = Connection(settings)
         self.ledger = Jobs(self.connection)
         self.fleet = Fleet(self.connection)
         self.hub = Hub(self.connection)
-        self._store: Store | None = None
+        self.telemetry = Telemetry(self.connection)
+        self._opened: list[Store] = []
         self._workers: tuple[float, list[Worker]] = (0.0, [])
 
     async def __aenter__(self) -> Self:
@@ -95,16 +100,22 @@ class AsyncClient:
     async def close(self) -> None:
         """Jobs go on; only the following and waiting of this client end."""
         await self.hub.close()
-        if self._store is not None:
-            await self._store.close()
+        for store in self._opened:
+            await store.close()
         await self.connection.close()
 
     @property
     def store(self) -> Store:
         """Opened when it is first needed. Raises MisconfiguredError, MissingExtra."""
-        if self._store is None:
-            self._store = open_store(self.settings.required_store)
-        return self._store
+        if not self._opened:
+            self._opened.append(open_store(self.settings.required_store))
+        return self._opened[0]
+
+    def within(self, namespace: str) -> AsyncClient:
+        """The same client in another namespace; both share all connections, this one owns them."""
+        other = copy.copy(self)
+        other.namespace = check_id(namespace)
+        return other
 
     async def submit(self, msg: Msg | str, **order: Any) -> AsyncJob:
         """Enqueue a message under its id; at once, whether or not a worker is up.
@@ -114,9 +125,10 @@ class AsyncClient:
         provider. A str is a Msg with an id of its own. Idempotent: the same id with the same
         request is the same job, also when that has ended. Raises Conflict, InvalidRequest.
         """
-        id, request = self.request(msg, order)
-        await self._check_provider(request)
-        await self.ledger.submit(self.namespace, id, request)
+        with tracing.span("submit", model=str(order.get("model", ""))):
+            id, request = self.request(msg, order)
+            await self._check_provider(request)
+            await self.ledger.submit(self.namespace, id, request)
         return AsyncJob(self, id, request)
 
     def session(
@@ -180,6 +192,7 @@ class AsyncClient:
             known["lane"] = Lane(known["lane"])
             if known["lane"] is Lane.SESSION:
                 raise InvalidRequest("lane='session': open it with session(), then push its text")
+        known["trace"] = tracing.traceparent()
         request = Request(text=msg.text(), options=options, name=msg.name, role=msg.role, **known)
         request.check(self.settings.max_text)
         return check_id(msg.id), request

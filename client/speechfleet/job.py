@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from speechfleet import keys
-from speechfleet.chunks import Chunk
+from speechfleet.chunks import Chunk, Entry, Rewind, Terminal
 from speechfleet.errors import JobNotFound, ResultTimeout
-from speechfleet.jobs import Record, Request, State
+from speechfleet.jobs import Record, Request, Segment, State
 from speechfleet.keys import JobKeys
-from speechfleet.reader import StreamReader, raise_unless_succeeded
+from speechfleet.reader import EntryReader, StreamReader, raise_unless_succeeded
 from speechfleet.store import Store
 from speechfleet.tts import BYTES_PER_SAMPLE
 
@@ -147,6 +147,35 @@ class AsyncJob:
         async with contextlib.aclosing(reader.chunks()) as chunks:
             async for chunk in chunks:
                 yield chunk
+
+    async def entries(
+        self, after: tuple[int, str] | None = None
+    ) -> AsyncGenerator[tuple[int, str, Entry], None]:
+        """(epoch, id, entry) of the chunk stream as it is, live to the terminal one.
+
+        ``after``: the epoch and id of the last one seen. An epoch that is not the one seen
+        before begins with a rewind to 0. Of a stream that has expired the terminal entry alone
+        is left. Raises JobNotFound.
+        """
+        client = self._client
+        reader = EntryReader(client.ledger, client.hub, self._keys, self._resubmit)
+        record = await reader.record()
+        seen, id = after or (record.epoch, "0")
+        while True:
+            if record.epoch != seen:
+                seen, id = record.epoch, "0"
+                yield seen, id, Rewind(0, record.claims, "a new epoch")
+            async with contextlib.aclosing(reader.entries(record, id)) as entries:
+                async for id, entry in entries:
+                    yield seen, id, entry
+                    if isinstance(entry, Terminal):
+                        return
+            record = await reader.record()
+
+    async def segments(self) -> list[Segment]:
+        """The finished segments, in order. Raises JobNotFound."""
+        record = await self.record()
+        return await self._client.ledger.segments(self._client.namespace, self.id, record.epoch)
 
     async def result(self, timeout: float | None = None) -> Speech:
         """The stored speech. Raises JobFailed, JobCancelled, ResultTimeout (the job goes on)."""

@@ -175,6 +175,8 @@ class Request:
     role: str = "assistant"
     open: bool = False
     """More text may come: a session that nobody has completed."""
+    trace: str = ""
+    """The W3C traceparent of its submit; shapes nothing that is heard."""
 
     @property
     def provider(self) -> str:
@@ -369,6 +371,7 @@ class Record:
             name=get("name", ""),
             role=get("role", "assistant"),
             open=get("open") == "1",
+            trace=get("trace", ""),
         )
 
 

@@ -17,6 +17,8 @@
     speechfleet.1:uses:<ns>:<hash>            set: jobs that use a stored segment
     speechfleet.1:bytes                       counter: audio bytes in all streams
     speechfleet.1:expiring                    zset: ended streams with their bytes, by expiry
+    speechfleet.1:counts                      hash: sums of what workers counted, for metrics
+    speechfleet.1:catalogue                   hash: provider -> its models and voices, as JSON
     speechfleet.1:ended:<ns>:<id>             channel: a job ended
     speechfleet.1:opened:<ns>:<id>            channel: a worker has taken a session
     speechfleet.1:cancelled                   channel: "<job> <token>" of what was cancelled
@@ -68,6 +70,8 @@ BYTES = PATTERNS["BYTES"]
 EXPIRING = PATTERNS["EXPIRING"]
 CANCELLED = PATTERNS["CANCELLED"]
 DRAIN = f"{PREFIX}:drain"
+COUNTS = f"{PREFIX}:counts"
+CATALOGUE = f"{PREFIX}:catalogue"
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
@@ -157,6 +161,17 @@ def queue(lane: str, provider: str) -> str:
 def worker(boot: str) -> str:
     """The queue of one worker, which is also its routing key."""
     return PATTERNS["WORKER"] + boot
+
+
+def queue_of(list: str) -> str:
+    """The queue that a list is a part of: kombu has a list for each priority."""
+    return list.partition("\x06")[0]
+
+
+def lane_of(queue: str) -> tuple[str, str]:
+    """(lane, provider)."""
+    lane, _, provider = queue.removeprefix(f"{PREFIX}.").partition(".")
+    return lane, unquote(provider)
 
 
 # --- the object store's keys ----------------------------------------------------------------

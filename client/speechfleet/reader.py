@@ -36,11 +36,68 @@ LOOK_AFTER = 2.0
 """Seconds without an entry after which the record, the truth, is asked."""
 
 
+class EntryReader:
+    """The entries of one job, an epoch at a time. ``resubmit`` is called where the record is
+    gone: only who submitted a job can bring it back."""
+
+    def __init__(
+        self, jobs: Jobs, hub: Hub, job: JobKeys, resubmit: Callable[[], Awaitable[bool]]
+    ) -> None:
+        self._jobs = jobs
+        self._hub = hub
+        self._job = job
+        self._resubmit = resubmit
+
+    async def record(self) -> Record:
+        """Raises JobNotFound."""
+        record = await self._jobs.find(*self._id)
+        if record is None and await self._resubmit():
+            record = await self._jobs.find(*self._id)
+        if record is None:
+            raise JobNotFound(f"job {self._job.id!r} is gone: expired, or deleted")
+        return record
+
+    async def entries(
+        self, record: Record, after: str = "0"
+    ) -> AsyncGenerator[tuple[str, Entry], None]:
+        """The entries of the record's epoch that follow the id ``after``, each with its id.
+
+        Ends after the terminal one; without one where another epoch began. Of a stream that
+        has expired the terminal entry alone is known.
+        """
+        epoch = record.epoch
+        if record.state.terminal and not await self._jobs.entries(*self._id, epoch, count=1):
+            yield after, _terminal(record)
+            return
+        async with self._hub.subscribe(self._job.stream(epoch), after) as subscription:
+            while record.epoch == epoch:
+                batch = await subscription.next(LOOK_AFTER)
+                if not batch:
+                    record = await self.record()
+                    batch = await self._missed(record, epoch, subscription.after)
+                for id, entry in batch:
+                    if entry is not None:
+                        yield id, entry
+                        if isinstance(entry, Terminal):
+                            return
+
+    async def _missed(self, record: Record, epoch: int, after: str) -> Batch:
+        """What an ended job's stream holds past ``after``; at least the terminal entry."""
+        if record.epoch != epoch or not record.state.terminal:
+            return []
+        late = await self._jobs.entries(*self._id, epoch, after)
+        return late or [(after, _terminal(record))]
+
+    @property
+    def _id(self) -> tuple[str, str]:
+        return self._job.namespace, self._job.id
+
+
 class StreamReader:
     """Chunks of one job, from the first byte to the terminal entry.
 
-    What the stream no longer holds (it is a window) comes from the store. ``resubmit`` is
-    called where the record is gone: only who submitted a job can bring it back.
+    What the stream no longer holds (it is a window) comes from the store. ``resubmit``: as in
+    `EntryReader`.
     """
 
     def __init__(
@@ -55,51 +112,28 @@ class StreamReader:
         resubmit: Callable[[], Awaitable[bool]],
     ) -> None:
         self._jobs = jobs
-        self._hub = hub
+        self._source = EntryReader(jobs, hub, job, resubmit)
         self._store = store
         self._job = job
-        self._resubmit = resubmit
         self._accumulator = Accumulator(accumulate=accumulate, linear=linear)
 
     async def chunks(self) -> AsyncGenerator[Chunk, None]:
         """Raises JobFailed or JobCancelled after the audio that there was."""
         accumulator = self._accumulator
-        record = await self._record()
+        record = await self._source.record()
         while True:
             epoch = record.epoch
-            async for entry in self._entries(record):
-                async for chunk in self._take(entry, epoch):
+            async with aclosing(self._source.entries(record)) as entries:
+                async for _, entry in entries:
+                    async for chunk in self._take(entry, epoch):
+                        if accumulator.terminal is not None:
+                            _raise_unless_finished(accumulator.terminal)
+                        yield chunk
                     if accumulator.terminal is not None:
-                        _raise_unless_finished(accumulator.terminal)
-                    yield chunk
-                if accumulator.terminal is not None:
-                    return
-            record = await self._record()
+                        return
+            record = await self._source.record()
             if chunk_ := accumulator.feed(Rewind(0, record.claims, "a new epoch")):
                 yield chunk_
-
-    async def _entries(self, record: Record) -> AsyncGenerator[Entry, None]:
-        """The entries of one epoch; ends without a terminal one where another epoch began."""
-        epoch = record.epoch
-        if record.state.terminal and not await self._jobs.entries(*self._id, epoch, count=1):
-            yield _terminal(record)
-            return
-        async with self._hub.subscribe(self._job.stream(epoch)) as subscription:
-            while record.epoch == epoch:
-                batch = await subscription.next(LOOK_AFTER)
-                if not batch:
-                    record = await self._record()
-                    batch = await self._missed(record, epoch, subscription.after)
-                for _, entry in batch:
-                    if entry is not None:
-                        yield entry
-
-    async def _missed(self, record: Record, epoch: int, after: str) -> Batch:
-        """What an ended job's stream holds past ``after``; at least the terminal entry."""
-        if record.epoch != epoch or not record.state.terminal:
-            return []
-        late = await self._jobs.entries(*self._id, epoch, after)
-        return late or [(after, _terminal(record))]
 
     async def _take(self, entry: Entry, epoch: int) -> AsyncGenerator[Chunk, None]:
         reach = entry.offset if isinstance(entry, (AudioEntry, SegmentEntry)) else 0
@@ -117,7 +151,7 @@ class StreamReader:
 
     async def _fill(self, reach: int, epoch: int) -> AsyncGenerator[Chunk, None]:
         """Audio up to ``reach`` from the store."""
-        record = await self._record()
+        record = await self._source.record()
         if not self._accumulator.sample_rate:
             self._accumulator.feed(_started(record))
         stored = self._stored_object(record) or self._stored_segments(epoch, reach)
@@ -152,14 +186,6 @@ class StreamReader:
                 size = segment.end - segment.start
                 pcm = bytes(stored.pcm)[:size].ljust(size, b"\0")
                 yield position, pcm[position - segment.start :]
-
-    async def _record(self) -> Record:
-        record = await self._jobs.find(*self._id)
-        if record is None and await self._resubmit():
-            record = await self._jobs.find(*self._id)
-        if record is None:
-            raise JobNotFound(f"job {self._job.id!r} is gone: expired, or deleted")
-        return record
 
     @property
     def _id(self) -> tuple[str, str]:

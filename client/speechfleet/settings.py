@@ -6,8 +6,9 @@ environment only.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -101,6 +102,47 @@ class Settings(BaseSettings):
     )
     result_bytes: int = Field(256 << 20, gt=0, description="size limit of a fetched result")
 
+    log_format: Literal["text", "json"] = Field("text", description="of workers and gateways")
+
+    traces: bool = Field(False, description="OpenTelemetry; where to, say the OTEL_* variables")
+
+    gateway_keys: Annotated[dict[str, str], NoDecode] = Field(
+        default_factory=dict,
+        description="namespace=sha256,... of API keys, see `speechfleet key`; none: loopback only",
+    )
+    gateway_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="origins of other sites whose pages may use the gateway (CORS)"
+    )
+    gateway_aliases: dict[str, str] = Field(
+        default_factory=dict, description='JSON: bare model name -> model; else "openai/" + name'
+    )
+    gateway_body: int = Field(2 << 20, gt=0, description="bytes of a request's body")
+    gateway_text: int = Field(100_000, gt=0, description="code points of a text over HTTP")
+    gateway_streams: int = Field(100, gt=0, description="streams at once of an API key")
+    gateway_patience: float = Field(
+        120.0, gt=0, description="seconds that a request for speech waits for its first audio"
+    )
+    gateway_slow: float = Field(
+        30.0, gt=0, description="seconds without taking a byte after which a listener is cut off"
+    )
+    gateway_cancel: bool = Field(
+        True, description="cancel what only a listener that left had wanted"
+    )
+    gateway_redirect: bool = Field(
+        False, description="answer stored audio by a redirect to a presigned URL (S3)"
+    )
+
+    @field_validator("gateway_keys", mode="before")
+    @classmethod
+    def _keys(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        pairs = [pair.strip().rpartition("=") for pair in value.split(",") if pair.strip()]
+        for namespace, _, digest in pairs:
+            if not namespace or not re.fullmatch("[0-9a-f]{64}", digest):
+                raise ValueError("must be namespace=sha256, ... as `speechfleet key` prints them")
+        return {digest: namespace for namespace, _, digest in pairs}
+
     @field_validator("providers", mode="before")
     @classmethod
     def _pairs(cls, value: Any) -> Any:
@@ -112,11 +154,11 @@ class Settings(BaseSettings):
                 raise ValueError("must be name=package.module:Class, separated by commas")
         return {name.strip(): target.strip() for name, _, target in pairs}
 
-    @field_validator("result_hosts", mode="before")
+    @field_validator("result_hosts", "gateway_origins", mode="before")
     @classmethod
     def _list(cls, value: Any) -> Any:
         if isinstance(value, str):
-            return tuple(host.strip() for host in value.split(",") if host.strip())
+            return tuple(item.strip() for item in value.split(",") if item.strip())
         return value
 
     @property

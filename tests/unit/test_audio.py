@@ -12,8 +12,8 @@ import av
 import pytest
 
 from speechfleet import jobs, wav
+from speechfleet.audio import FORMATS, Encoder, Resampler, encode
 from speechfleet.errors import UnknownFormat
-from speechfleet_worker.audio import FORMATS, Encoder, Resampler, encode
 
 FRAME_OF_AAC = 1024
 OPUS_DELAY = 312 / 48000

@@ -18,91 +18,136 @@ from speechfleet.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
+DOCKERFILE = ROOT / "worker" / "Dockerfile"
+FILE: dict[str, Any] = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))
+SERVICES: dict[str, Any] = FILE["services"]
+OURS = {name: service for name, service in SERVICES.items() if "build" in service}
+WORKERS = {name: service for name, service in OURS.items() if name.startswith("worker")}
+REQUIRED = re.compile(r"\$\{(\w+):\?[^}]+}")
 
 
-@pytest.fixture(scope="module")
-def services() -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))
-    services: dict[str, Any] = loaded["services"]
-    return services
-
-
-@pytest.fixture(scope="module")
-def workers(services: dict[str, Any]) -> dict[str, Any]:
-    return {name: service for name, service in services.items() if "build" in service}
-
-
-def test_the_file_keeps_to_the_specification() -> None:
-    command = ["check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(COMPOSE)]
-    done = subprocess.run(
-        [sys.executable, "-m", *command], capture_output=True, text=True, check=False
-    )
+def tool(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_image_is_pinned(services: dict[str, Any], workers: dict[str, Any]) -> None:
-    images = [service["image"] for name, service in services.items() if name not in workers]
+def test_the_file_keeps_to_the_specification() -> None:
+    check = ("-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(COMPOSE))
+    tool(sys.executable, *check)
+
+
+def test_the_dockerfile_has_no_known_mistake() -> None:
+    tool(str(Path(sys.executable).with_name("hadolint")), str(DOCKERFILE))
+
+
+def test_the_image_is_built_from_what_is_there() -> None:
+    for service in OURS.values():
+        assert service["build"] == {"context": ".", "dockerfile": "worker/Dockerfile"}
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE.read_text(), re.MULTILINE)
+    ignored = (ROOT / ".dockerignore").read_text().split()
+    for name in " ".join(copied).split():
+        assert (ROOT / name).exists()
+        assert f"!{name}" in ignored
+    (extras,) = re.findall(r"\.\[([\w,]+)]", DOCKERFILE.read_text())
+    known = (ROOT / "pyproject.toml").read_text()
+    for extra in extras.split(","):
+        assert re.search(rf"^{extra} = \[", known, re.MULTILINE), extra
+
+
+def test_every_image_is_pinned() -> None:
+    images = [service["image"] for name, service in SERVICES.items() if name not in OURS]
     assert images
-    assert all(re.search(r":\d+\.\d+", image) for image in images)
-    bases = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert all(re.search(r":v?\d+\.\d+", image) for image in images)
+    bases = re.findall(r"^FROM (\S+)", DOCKERFILE.read_text(), re.MULTILINE)
     assert bases
-    assert all(re.search(r":\d+\.\d+", base) for base in bases)
+    assert all(re.search(r":\d+\.\d+-slim-\w+$", base) for base in bases)
 
 
-def test_every_service_comes_back_and_tells_its_health(services: dict[str, Any]) -> None:
-    for service in services.values():
+def test_every_service_comes_back_and_tells_its_health() -> None:
+    for service in SERVICES.values():
         assert service["restart"] == "unless-stopped"
         assert service["healthcheck"]["test"][0] == "CMD"
 
 
-def test_nothing_is_published_beyond_this_host(services: dict[str, Any]) -> None:
-    ports = [port for service in services.values() for port in service.get("ports", [])]
+def test_ours_have_no_more_rights_than_they_need() -> None:
+    assert re.search(r"^USER \d+$", DOCKERFILE.read_text(), re.MULTILINE)
+    for service in OURS.values():
+        assert service["read_only"] is True
+        assert service["tmpfs"] == ["/tmp"]
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_nothing_is_published_beyond_this_host() -> None:
+    ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
     assert ports
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
 def test_secrets_are_asked_for_not_written_down() -> None:
     text = COMPOSE.read_text(encoding="utf-8")
-    written = re.findall(r"SECRET_ACCESS_KEY: (\S+)", text)
-    assert written
-    assert set(written) == {"${AWS_SECRET_ACCESS_KEY:?set"}
+    asked = set(REQUIRED.findall(text))
+    assert asked == {
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "SPEECHFLEET_GATEWAY_KEYS",
+        "FLOWER_BASIC_AUTH",
+    }
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
-    assert re.search(r"^AWS_SECRET_ACCESS_KEY=$", example, re.MULTILINE)
+    for name in asked | {FILE["secrets"]["metrics_key"]["environment"]}:
+        assert re.search(rf"^{name}=(speechfleet:?)?$", example, re.MULTILINE), name
+    for name in ("OPENAI_API_KEY", "GEMINI_API_KEY", "DASHSCOPE_API_KEY"):
+        assert name not in text
+        assert f"#{name}=" in example
 
 
-def test_workers_outlive_their_grace(workers: dict[str, Any]) -> None:
-    for worker in workers.values():
+def test_only_workers_get_the_providers_keys() -> None:
+    assert {name for name, service in SERVICES.items() if "env_file" in service} == set(WORKERS)
+
+
+def test_workers_outlive_their_grace() -> None:
+    for worker in WORKERS.values():
         period = int(worker["stop_grace_period"].removesuffix("s"))
         assert period > float(worker["environment"]["SPEECHFLEET_GRACE"]) + 10
 
 
-def test_the_workers_environment_is_understood(
-    workers: dict[str, Any], services: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for worker in workers.values():
-        environment = worker["environment"]
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-            field = name.removeprefix("SPEECHFLEET_").lower()
-            assert field == name.lower() or field in Settings.model_fields
-        settings = Settings.load()
-        assert settings.redis_url is not None
-        assert settings.redis_url.get_secret_value() == "redis://redis:6379/0"
-        assert settings.store == f"s3://{services['object-store']['environment']['S3_BUCKET']}"
-        assert environment["AWS_ENDPOINT_URL_S3"] == "http://object-store:8333"
+@pytest.mark.parametrize("name", [*WORKERS, "gateway"])
+def test_the_environment_is_understood(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = OURS[name]["environment"]
+    for variable, value in environment.items():
+        filled = REQUIRED.sub(f"default={'0' * 64}", value)
+        monkeypatch.setenv(variable, re.sub(r"\$\{\w+:-([^}]*)}", r"\1", filled))
+        field = variable.removeprefix("SPEECHFLEET_").lower()
+        assert field == variable.lower() or field in Settings.model_fields
+    settings = Settings.load()
+    assert settings.redis_url is not None
+    assert settings.redis_url.get_secret_value() == "redis://redis:6379/0"
+    assert settings.store == f"s3://{SERVICES['object-store']['environment']['S3_BUCKET']}"
+    assert environment["AWS_ENDPOINT_URL_S3"] == "http://object-store:8333"
+    assert bool(settings.gateway_keys) == (name == "gateway")
 
 
-def test_every_lane_is_served(workers: dict[str, Any]) -> None:
-    commands = [worker["command"] for worker in workers.values()]
-    lanes = [command[command.index("--lanes") + 1] for command in commands]
-    assert sorted(",".join(lanes).split(",")) == ["batch", "live", "session"]
-    assert "session" in lanes, "a process that holds sessions serves nothing else"
+def test_lanes_are_scaled_apart() -> None:
+    commands = {name: service["command"] for name, service in WORKERS.items()}
+    for name, command in commands.items():
+        assert command[command.index("--lanes") + 1] == name.removeprefix("worker-")
+    assert {"worker-live", "worker-batch", "worker-session"} == set(commands)
 
 
-def test_a_real_server_takes_the_command_of_redis(
-    services: dict[str, Any], tmp_path: Path
-) -> None:
-    command = [find_server(), *services["redis"]["command"][1:]]
+def test_prometheus_asks_the_gateway_with_a_key() -> None:
+    service = SERVICES["prometheus"]
+    (config,) = service["configs"]
+    settings = yaml.safe_load(FILE["configs"][config["source"]]["content"])
+    assert config["target"] == "/etc/prometheus/prometheus.yml"
+    (job,) = settings["scrape_configs"]
+    port = SERVICES["gateway"]["command"][-1]
+    assert job["static_configs"] == [{"targets": [f"gateway:{port}"]}]
+    (secret,) = service["secrets"]
+    assert job["authorization"] == {"credentials_file": f"/run/secrets/{secret}"}
+
+
+def test_a_real_server_takes_the_command_of_redis(tmp_path: Path) -> None:
+    command = [find_server(), *SERVICES["redis"]["command"][1:]]
     socket = tmp_path / "s"
     command += ["--port 0", f"--unixsocket {socket}", f"--dir {tmp_path}"]
     server = Child(command, log=tmp_path / "log", rank=1, grace=5.0)
@@ -118,17 +163,3 @@ def test_a_real_server_takes_the_command_of_redis(
     assert settings["save"] == ""
     assert settings["maxmemory-policy"] == "noeviction"
     assert settings["hash-max-listpack-value"] == "2048"
-
-
-def test_the_cli_knows_every_command(workers: dict[str, Any]) -> None:
-    """``--help`` at the end: the options before it are parsed, and nothing is run."""
-    commands = [worker["command"] for worker in workers.values()]
-    commands += [worker["healthcheck"]["test"][2:] for worker in workers.values()]
-    for command in {tuple(command) for command in commands}:
-        done = subprocess.run(
-            [sys.executable, "-c", "from speechfleet.cli import main; main()", *command, "--help"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{command}: {done.stderr}"

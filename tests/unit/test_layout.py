@@ -60,9 +60,19 @@ def test_the_client_never_imports_the_worker(path: Path) -> None:
     assert "speechfleet_worker" not in packages(path)
 
 
-@every([path for path in MODULES if CLIENT in path.parents])
+@every([path for path in MODULES if CLIENT in path.parents and path != CLIENT / "audio.py"])
 def test_the_client_needs_neither_celery_nor_pyav(path: Path) -> None:
     assert not packages(path) & {"celery", "kombu", "av", "sentencex"}
+
+
+@every([path for path in MODULES if CLIENT in path.parents and path.parent.name != "gateway"])
+def test_only_the_gateway_and_workers_encode(path: Path) -> None:
+    assert "speechfleet.audio" not in imports(path)
+
+
+@every([path for path in MODULES if path.parent.name == "gateway"])
+def test_the_gateway_is_a_client_like_any_other(path: Path) -> None:
+    assert not packages(path) & {"redis", "boto3", "botocore"}
 
 
 @every(sorted((WORKER / "providers").rglob("*.py")))

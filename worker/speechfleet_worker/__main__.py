@@ -7,16 +7,14 @@ drain it: status 0. ``--alone`` is how a worker runs one job in a process of its
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 
+from speechfleet import logs
 from speechfleet.errors import SpeechFleetError
 from speechfleet.jobs import Lane
 from speechfleet.settings import Settings
 from speechfleet_worker import running
 from speechfleet_worker.process import new_boot
-
-FORMAT = "%(asctime)s %(levelname)s %(name)s [%(job)s] %(message)s"
 
 
 def main() -> int:
@@ -30,9 +28,9 @@ def main() -> int:
     parser.add_argument("--alone", help=argparse.SUPPRESS)
     parser.add_argument("--sequence", default="", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    log_to_stderr(arguments.log_level)
     try:
         settings = Settings.load(slots=arguments.concurrency, sessions=arguments.concurrency)
+        logs.to_stderr(arguments.log_level, settings.log_format)
         boot = arguments.boot or new_boot()
         if arguments.alone:
             return running.run_alone(settings, boot, arguments.alone, arguments.sequence)
@@ -46,15 +44,6 @@ def main() -> int:
     except (SpeechFleetError, ValueError) as error:
         print(f"speechfleet worker: {error}", file=sys.stderr)  # noqa: T201 # a command's own voice
         return 2
-
-
-def log_to_stderr(level: str) -> None:
-    """One line an event, with the job's name in each that has one."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(FORMAT, defaults={"job": "-"}))
-    logging.basicConfig(level=level.upper(), handlers=[handler])
-    for noisy in ("celery", "kombu", "amqp", "botocore", "httpx", "urllib3"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from functools import partial
 
+from speechfleet import tracing
 from speechfleet.errors import StoreError
 from speechfleet.jobs import Record, Segment
 from speechfleet.ledger import Lease
@@ -43,6 +44,10 @@ class Caller:
 
     async def call(self, item: Ahead) -> None:
         """Fill an `Ahead` with its audio as it comes. Raises SpeechFleetError."""
+        with tracing.span("segment", index=item.segment.index, characters=len(item.segment.text)):
+            await self._call(item)
+
+    async def _call(self, item: Ahead) -> None:
         spoken = item.spoken
         spoken.hash = segment_hash(self._namespace, self._request, item.segment.text, self._salt)
         stored = await self.patient(partial(self.segments.load, spoken.hash))

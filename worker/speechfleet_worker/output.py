@@ -12,12 +12,12 @@ from functools import partial
 from typing import TypeVar
 
 from speechfleet import keys
+from speechfleet.audio import FORMATS, Encoder
 from speechfleet.errors import ObjectExists, StoreDenied, StoreUnavailable
 from speechfleet.jobs import Lane, Request
 from speechfleet.ledger import Lease
 from speechfleet.store import Store, Upload
 from speechfleet.store.base import Data
-from speechfleet_worker.audio import FORMATS, Encoder
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

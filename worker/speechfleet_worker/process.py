@@ -8,9 +8,12 @@ import socket
 import time
 import uuid
 
-from speechfleet.ledger import Connection, Fleet, Hub, Jobs
+from speechfleet import tracing
+from speechfleet.errors import FleetUnavailable
+from speechfleet.ledger import Connection, Fleet, Hub, Jobs, Telemetry
 from speechfleet.settings import Settings
 from speechfleet.store import open_store
+from speechfleet.telemetry import STORE, Tally
 
 PATIENCE = 60.0
 """Seconds that a worker's commands wait for Redis to come back."""
@@ -28,11 +31,16 @@ class Process:
     def __init__(self, settings: Settings, boot: str) -> None:
         self.settings = settings
         self.boot = boot
+        if settings.traces:
+            tracing.enable()
         self.connection = Connection(settings, patience=PATIENCE)
         self.jobs = Jobs(self.connection)
         self.fleet = Fleet(self.connection)
         self.hub = Hub(self.connection)
+        self.telemetry = Telemetry(self.connection)
+        self.tally = Tally()
         self.store = open_store(settings.required_store)
+        self.store.when_done(lambda seconds: self.tally.observe(STORE, seconds=seconds))
         self._leave_at = math.inf
 
     def drain(self) -> None:
@@ -47,6 +55,15 @@ class Process:
     def grace_left(self) -> float:
         """Seconds that running jobs still have; infinite unless the worker drains."""
         return self._leave_at - time.monotonic()
+
+    async def tell_counts(self) -> None:
+        """Add to the fleet's sums what was counted here since the last time."""
+        counts = self.tally.take()
+        try:
+            await self.telemetry.count(counts)
+        except FleetUnavailable:
+            self.tally.put_back(counts)
+            raise
 
     async def close(self) -> None:
         await self.hub.close()

@@ -31,6 +31,8 @@ LOST_EVERY = 1.0
 LOST_AFTER = 2.5
 """Seconds for which a popped message may be in nobody's hands."""
 DESCRIBE_EVERY = 2.0
+COUNTS_EVERY = 2.0
+OFFER_EVERY = 300.0
 RECLAIM_EVERY = 1.0
 FORGET_EVERY = 60.0
 
@@ -91,6 +93,8 @@ class Sweeper:
                 (self._worker.reconcile, RECONCILE_EVERY),
                 (self._resend_the_lost, LOST_EVERY),
                 (self._describe, DESCRIBE_EVERY),
+                (self._worker.process.tell_counts, COUNTS_EVERY),
+                (self._worker.offer, OFFER_EVERY),
                 (self._fleet.reclaim, RECLAIM_EVERY),
                 (self._fleet.forget, FORGET_EVERY),
             ):

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from celery import signals
 from celery.exceptions import SecurityWarning
 
-from speechfleet import keys
+from speechfleet import keys, tracing
 from speechfleet.errors import MisconfiguredError, StoreUnavailable
 from speechfleet.jobs import Lane
 from speechfleet.ledger.connection import heartbeat_client
@@ -175,6 +175,7 @@ def _drain(loop: LoopThread, worker: Worker, heartbeat: Heartbeat) -> None:
         except Exception:
             log.exception("the drain did not complete; other workers will recover the rest")
             status = 1
+        tracing.flush()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
@@ -227,6 +228,7 @@ def run_alone(settings: Settings, boot: str, name: str, sequence: str) -> int:
     )
     loop.spawn(worker.nudges.run())
     loop.run(worker.take(Hint(name, sequence), alone=True))
+    loop.run(worker.process.tell_counts())
     heartbeat.stop()
     loop.run(worker.process.fleet.leave(boot))
     return 0

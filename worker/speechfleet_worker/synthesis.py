@@ -16,11 +16,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, nullcontext
 
+from speechfleet import logs, tracing
 from speechfleet.errors import JobNotFound, ProviderError, SpeechFleetError
 from speechfleet.jobs import Record, Request
 from speechfleet.jobs import Segment as StoredSegment
 from speechfleet.ledger import Claim, Lease, LeaseLost
 from speechfleet_worker.calling import Caller
+from speechfleet_worker.counting import JobCounts
 from speechfleet_worker.lookahead import LookAhead, Speak, SpokenAhead
 from speechfleet_worker.models import Models, Voice
 from speechfleet_worker.process import Process
@@ -49,6 +51,7 @@ class Execution:
         """Set before the task is cancelled because the job was: what it stored is nobody's."""
         self._request: Request | None = None
         self._track: Track | None = None
+        self._counts: JobCounts | None = None
 
     @property
     def request(self) -> Request:
@@ -57,6 +60,7 @@ class Execution:
 
     async def run(self, claim: Claim) -> None:
         """To the job's end, or as far as the lease holds. Never raises but for cancellation."""
+        logs.job.set(self.name)  # of this task, and of those that it starts
         try:
             await self._run(claim)
         except asyncio.CancelledError:
@@ -77,8 +81,13 @@ class Execution:
         assert claim.record is not None
         record = claim.record
         self._request = record.request
+        self._counts = self._counts or JobCounts(self.process.tally, record)
         try:
-            await self._speak_all(record, list(claim.segments))
+            with tracing.span(
+                "speak", parent=record.request.trace, job=self.name, model=record.request.model,
+                worker=self.lease.boot, claim=record.claims,
+            ):  # fmt: skip
+                await self._speak_all(record, list(claim.segments), self._counts)
         except (LeaseLost, Forgotten):
             if (regained := await self.regain()) is not None:
                 return regained
@@ -113,7 +122,9 @@ class Execution:
             claim = await self.lease.claim()
         return claim if claim.outcome == "granted" else None
 
-    async def _speak_all(self, record: Record, done: list[StoredSegment]) -> None:
+    async def _speak_all(
+        self, record: Record, done: list[StoredSegment], counts: JobCounts
+    ) -> None:
         voice = self._models.voice(self.request)
         done, segments = self._segments(voice, done)
         start = done[-1].end if done else 0
@@ -121,7 +132,9 @@ class Execution:
             await self.lease.rewind(start, record.claims, "another attempt")
         async with self._conversation(voice) as voice:
             caller = Caller(self.process, self.lease, record, voice)
-            track = self._track = Track(self.process, self.lease, record, caller, done=done)
+            track = self._track = Track(
+                self.process, self.lease, record, caller, done=done, counts=counts
+            )
             try:
                 async with segments(caller.call) as ahead:
                     if done:
@@ -180,6 +193,8 @@ class Execution:
             )
         except LeaseLost:
             return None
+        if self._counts is not None:
+            self._counts.failed(error, again=outcome == "retry")
         log.warning("%s: %s (%s)", error.code, message, outcome, extra={"job": self.name})
         return None
 

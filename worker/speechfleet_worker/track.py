@@ -8,15 +8,16 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 
-from speechfleet import keys
+from speechfleet import keys, tracing
+from speechfleet.audio import Resampler
 from speechfleet.chunks import Finished, Started
 from speechfleet.errors import EmptyText, StoreError
 from speechfleet.jobs import Record, Request, in_seconds
 from speechfleet.jobs import Segment as StoredSegment
 from speechfleet.ledger import Lease
 from speechfleet.tts import BYTES_PER_SAMPLE
-from speechfleet_worker.audio import Resampler
 from speechfleet_worker.calling import Caller
+from speechfleet_worker.counting import JobCounts
 from speechfleet_worker.lookahead import Ahead, SpokenAhead
 from speechfleet_worker.output import Output, Stored, open_output
 from speechfleet_worker.process import Process
@@ -54,8 +55,10 @@ class Track:
         caller: Caller,
         *,
         done: list[StoredSegment],
+        counts: JobCounts,
     ) -> None:
         self._process = process
+        self._counts = counts
         self._settings = process.settings
         self._request: Request = record.request
         self._lease = lease
@@ -152,6 +155,7 @@ class Track:
             raise Forgotten
         self._position = segment.end
         self._sums.update(usage)
+        self._counts.used(usage)
         if self._publisher is not None:
             self._publisher.checkpoint()
 
@@ -159,6 +163,7 @@ class Track:
         if not self._request.published or not pcm:
             return
         if self._publisher is None:
+            self._counts.first_audio()
             limit = self._settings.stream_bytes * (80 if self._request.lane == "batch" else 95)
             self._publisher = Publisher(
                 self._lease,
@@ -190,6 +195,7 @@ class Track:
         )
         if not await self._lease.finish(end, size=stored.bytes, rate=self._rate):
             raise Forgotten
+        self._counts.finished(self._position if self._request.published else 0)
         if self._record.claims > 1 or self._record.epoch > 1:
             await self._sweep(stored)
 
@@ -205,7 +211,8 @@ class Track:
     async def _commit(self) -> Stored:
         if self._output is None:
             raise EmptyText("there is nothing to say: the text holds no letter and no digit")
-        return await self._output.commit()
+        with tracing.span("store", format=self._request.format):
+            return await self._output.commit()
 
     async def discard(self) -> None:
         """The lease is lost for good: an object that was stored under it is nobody's."""

@@ -27,6 +27,7 @@ from speechfleet_worker.alone import Alone
 from speechfleet_worker.intake import Intake
 from speechfleet_worker.models import Models
 from speechfleet_worker.process import Process
+from speechfleet_worker.providers.catalogue import offered
 from speechfleet_worker.sessions import Nudges, Session
 from speechfleet_worker.synthesis import Execution
 
@@ -75,6 +76,13 @@ class Worker:
             holding=tuple(self._left),
             providers=self._providers,
         )
+
+    async def offer(self) -> None:
+        """Tell the fleet which models and voices are to be had here."""
+        ready = [name for name, reason in self._providers.items() if not reason]
+        found = await offered(self.process.settings, ready)
+        for provider, models in found.items():
+            await self.process.telemetry.offer(provider, models)
 
     # --- taking -----------------------------------------------------------------------------
 
@@ -173,6 +181,7 @@ class Worker:
             await asyncio.gather(task, return_exceptions=True)
             await execution.lease.hand_over("its worker's grace time is over")
         await self._alone.drained()
+        await self.process.tell_counts()
         await self.process.fleet.leave(self.boot)
 
     # --- looking after what runs ------------------------------------------------------------

@@ -8,6 +8,7 @@
     delivery.py    where its audio goes: a file, stdout, a loudspeaker
     jobs.py        status, cancel, retry, delete, show, jobs, usage
     running.py     up, worker, workers, drain
+    serving.py     gateway, key
     providers.py   providers, voices
     doctor.py      doctor
     output.py      tables, lines and JSON

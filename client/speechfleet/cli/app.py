@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from speechfleet.cli import doctor, jobs, output, providers, running, speaking
+from speechfleet.cli import doctor, jobs, output, providers, running, serving, speaking
 from speechfleet.errors import (
     InvalidRequest,
     JobCancelled,
@@ -41,6 +41,7 @@ GROUPS = {
         jobs.status, jobs.cancel, jobs.retry, jobs.delete, jobs.show, jobs.jobs, jobs.usage,
     ),
     "Fleet": (running.up, running.worker, running.workers, running.drain, doctor.doctor),
+    "Gateway": (serving.gateway, serving.key),
     "Providers": (providers.providers, providers.voices),
 }  # fmt: skip
 for group, commands in GROUPS.items():

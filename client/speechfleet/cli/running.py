@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import ExitStack
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,11 +17,13 @@ import typer
 
 from speechfleet.cli import options, output
 from speechfleet.cli.fleet import on_fleet
+from speechfleet.cli.serving import require_gateway
 from speechfleet.client import AsyncClient
 from speechfleet.errors import InvalidRequest, MissingExtra
 from speechfleet.jobs import Lane
 from speechfleet.local import EmbeddedFleet, default_folder
 from speechfleet.local.foreground import run_together
+from speechfleet.local.gateway import gateway_beside
 from speechfleet.settings import Settings
 
 Lanes = Annotated[
@@ -44,6 +47,11 @@ def up(
     workers: Annotated[int, typer.Option(min=0, help="Worker processes.")] = 1,
     lanes: Lanes = None,
     concurrency: Concurrency = None,
+    gateway: Annotated[
+        int | None,
+        typer.Option("--gateway", min=0, max=65535, metavar="PORT", show_default=False,
+                     help="Serve HTTP there too; 0: a free port."),
+    ] = None,
 ) -> None:  # fmt: skip
     """Bring up a whole fleet on this machine, until it is interrupted.
 
@@ -51,6 +59,7 @@ def up(
     Prints the two settings that make another terminal use it, and then `ready`.
     """
     _require_worker() if workers else None
+    require_gateway() if gateway is not None else None
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     interrupted = threading.Event()
     fleet = EmbeddedFleet(
@@ -61,17 +70,20 @@ def up(
     )
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: interrupted.set())
-    try:
+    with ExitStack() as stack:
+        stack.callback(fleet.stop)
         fleet.start()
         if workers and lanes is None:
             fleet.start_worker("--lanes", Lane.SESSION)
         for name in ("SPEECHFLEET_REDIS_URL", "SPEECHFLEET_STORE"):
             output.say(f"{name}={fleet.environ[name]}")
+        if gateway is not None:
+            environ, log = {**os.environ, **fleet.environ}, fleet.data / "logs" / "gateway.log"
+            url = stack.enter_context(gateway_beside(environ, gateway, log=log))
+            output.say(f"gateway {url}")
         output.say("ready")
         interrupted.wait()
         output.tell("draining ...")
-    finally:
-        fleet.stop()
 
 
 def worker(

@@ -5,6 +5,7 @@ scripts.py      the Lua scripts: loaded, filled in, run; commands of a moment se
 jobs.py         what a client does: submit, look, list, cancel, retry, delete
 lease.py        what a worker does with a job that it owns
 fleet.py        worker processes: heartbeats, queues, and what a dead one leaves behind
+telemetry.py    the fleet as a whole: lines, catalogue, counts
 hub.py          reading many chunk streams, and hearing that a job ended
 """
 
@@ -13,6 +14,7 @@ from speechfleet.ledger.fleet import Fleet
 from speechfleet.ledger.hub import Hub
 from speechfleet.ledger.jobs import Jobs, Submitted
 from speechfleet.ledger.lease import Claim, Lease, LeaseLost, StreamFull
+from speechfleet.ledger.telemetry import Telemetry
 
 __all__ = [
     "Claim",
@@ -24,4 +26,5 @@ __all__ = [
     "LeaseLost",
     "StreamFull",
     "Submitted",
+    "Telemetry",
 ]

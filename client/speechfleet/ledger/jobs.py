@@ -265,6 +265,7 @@ def _fields(request: Request) -> list[Argument]:
         "name": request.name,
         "role": "" if request.role == "assistant" else request.role,
         "open": "1" if request.open else "",
+        "trace": request.trace,
         "v": "" if RECORD_VERSION == 1 else RECORD_VERSION,
     }
     for name, value in optional.items():

@@ -54,11 +54,17 @@ class Threads:
 
     def __init__(self, mapping: Callable[[], AbstractContextManager[None]]) -> None:
         self._mapping = mapping
+        self.timed: Callable[[float], object] = lambda seconds: None
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="speechfleet-store")
 
     async def run(self, call: Callable[[], T]) -> T:
         """A call that was cancelled may still come to its end in its thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._map, call)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            return await loop.run_in_executor(self._pool, self._map, call)
+        finally:
+            self.timed(loop.time() - began)
 
     async def close(self) -> None:
         await asyncio.to_thread(self._pool.shutdown)
@@ -179,6 +185,10 @@ class Store(ABC):
     def __init__(self, url: str) -> None:
         self.url = url
         self._threads = Threads(self._mapping)
+
+    def when_done(self, tell: Callable[[float], object]) -> None:
+        """``tell`` hears how many seconds each call took, failed or not."""
+        self._threads.timed = tell
 
     async def put(
         self, key: str, data: Data, *, media_type: str, metadata: Mapping[str, str] | None = None

@@ -10,47 +10,14 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 
 from speechfleet.errors import SpeechFleetError
 from speechfleet.settings import Settings
 from speechfleet_worker.providers import registry
-from speechfleet_worker.providers.built_in import BUILT_IN
+from speechfleet_worker.providers.catalogue import table
 
 BAD_INPUT = 2
-
-
-def table(settings: Settings) -> Iterator[dict[str, Any]]:
-    """A row for each model worth suggesting, and for each provider that names none."""
-    for name, availability in registry.available(settings).items():
-        mine = name in settings.endpoints or name in settings.providers
-        models = () if mine or name not in BUILT_IN else BUILT_IN[name].models
-        for model in models or ("...",):
-            row = {**asdict(availability), "ready": availability.ready, "model": f"{name}/{model}"}
-            yield row | _capabilities(f"{name}/{model}", settings)
-
-
-def _capabilities(model: str, settings: Settings) -> dict[str, Any]:
-    try:
-        can = registry.capabilities(model, settings)
-    except SpeechFleetError as error:
-        return {
-            "ready": False, "reason": error.message, "input_limit": 0, "unit": "",
-            "sample_rate": 0, "default_voice": "", "voices": [], "languages": [],
-            "streaming_input": False, "streaming_output": False,
-        }  # fmt: skip
-    return {
-        "input_limit": can.input_limit,
-        "unit": can.unit,
-        "sample_rate": can.sample_rate,
-        "default_voice": can.default_voice,
-        "voices": list(can.voices),
-        "languages": list(can.languages),
-        "streaming_input": can.streaming_input,
-        "streaming_output": can.streaming_output,
-    }
 
 
 def main() -> int:

@@ -2,7 +2,8 @@
 
 All of it is CPU work (mp3 and opus some 80 times as fast as the speech, wav and flac 1000
 times): callers on a loop run it in a thread, one call at a time for each object.
-PCM is s16le throughout, channels interleaved.
+PCM is s16le throughout, channels interleaved. It needs PyAV, so the extra ``worker`` or
+``gateway``: nothing else of this package imports it.
 """
 
 from __future__ import annotations
