@@ -5,31 +5,26 @@ from __future__ import annotations
 import asyncio
 import copy
 import itertools
-import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Literal, NotRequired, Self, TypedDict
 
 from pydantic import SecretStr
 
 from speechfleet import tracing
-from speechfleet.errors import InvalidRequest, UnknownModel
-from speechfleet.job import AsyncJob, Status
-from speechfleet.jobs import Lane, Record, Request, SegmentMode, State, Wire, check_id
+from speechfleet.errors import InvalidRequest
+from speechfleet.job import AsyncJob
+from speechfleet.jobs import Lane, Request, SegmentMode, Wire, check_id
 from speechfleet.ledger import Connection, Fleet, Hub, Jobs, Telemetry
-from speechfleet.ledger.fleet import Worker
 from speechfleet.ledger.jobs import Submitted
+from speechfleet.overview import Overview
 from speechfleet.session import OPEN_TIMEOUT, AsyncSession
 from speechfleet.settings import Settings
 from speechfleet.settings import settings as process_settings
 from speechfleet.store import Store, open_store
 from speechfleet.tts import Msg
 
-BUILT_IN_PROVIDERS = ("dashscope", "espeak", "gemini", "openai")
-WORKERS_KNOWN_FOR = 2.0
-"""Seconds for which a look at the fleet's workers is taken as fresh."""
 BULK = 500
 """Submits under way at once in `AsyncClient.submit_many`."""
 SENDING = 0.001
@@ -49,7 +44,7 @@ class Order(TypedDict):
     cache: NotRequired[bool]
 
 
-class AsyncClient:
+class AsyncClient(Overview):
     """A fleet, seen from outside. One event loop; any number of jobs at once.
 
     Settings come from the environment; ``redis_url``, ``store`` and ``namespace`` override.
@@ -71,15 +66,12 @@ class AsyncClient:
         settings = settings.model_copy(update={k: v for k, v in changes.items() if v is not None})
         if settings.traces:
             tracing.enable()
-        self.settings = settings
-        self.namespace = check_id(settings.namespace)
         self.connection = Connection(settings)
-        self.ledger = Jobs(self.connection)
-        self.fleet = Fleet(self.connection)
+        namespace = check_id(settings.namespace)
+        super().__init__(settings, namespace, Jobs(self.connection), Fleet(self.connection))
         self.hub = Hub(self.connection)
         self.telemetry = Telemetry(self.connection)
         self._opened: list[Store] = []
-        self._workers: tuple[float, list[Worker]] = (0.0, [])
 
     async def __aenter__(self) -> Self:
         try:
@@ -127,7 +119,7 @@ class AsyncClient:
         """
         with tracing.span("submit", model=str(order.get("model", ""))):
             id, request = self.request(msg, order)
-            await self._check_provider(request)
+            await self.check_provider(request)
             await self.ledger.submit(self.namespace, id, request)
         return AsyncJob(self, id, request)
 
@@ -173,7 +165,7 @@ class AsyncClient:
         try:
             while bulk := list(itertools.islice(iterator, BULK)):
                 requests = [self.request(msg, order) for msg in bulk]
-                await (sending or self._check_provider(requests[0][1]))
+                await (sending or self.check_provider(requests[0][1]))
                 jobs += [AsyncJob(self, id, request) for id, request in requests]
                 sending = asyncio.create_task(self.ledger.submit_all(self.namespace, requests))
                 await asyncio.sleep(SENDING)
@@ -200,60 +192,6 @@ class AsyncClient:
     def job(self, id: str) -> AsyncJob:
         """The handle of a job that was submitted, here or elsewhere; nothing is asked yet."""
         return AsyncJob(self, check_id(id))
-
-    async def jobs(
-        self,
-        state: State | str | Sequence[State] | None = None,
-        *,
-        offset: int = 0,
-        count: int = 100,
-    ) -> list[Status]:
-        """Jobs of this namespace, newest first within each state."""
-        if state is None:
-            states: Sequence[State] = tuple(State)
-        elif isinstance(state, str):
-            states = (State(state.upper()),)
-        else:
-            states = state
-        records = await self.ledger.list(self.namespace, states, offset=offset, count=count)
-        return [Status.of(record, await self.waiting(record)) for record in records]
-
-    async def counts(self) -> dict[State, int]:
-        """How many jobs are in each state."""
-        return await self.ledger.counts(self.namespace)
-
-    async def usage(self, day: date | None = None) -> dict[str, dict[str, float]]:
-        """Usage of a day (UTC; today), by model: characters, billed, cached, calls, ..."""
-        return await self.ledger.usage(self.namespace, day)
-
-    async def workers(self) -> list[Worker]:
-        """The worker processes that are alive."""
-        at, workers = self._workers
-        if time.monotonic() - at > WORKERS_KNOWN_FOR:
-            workers = await self.fleet.workers()
-            self._workers = (time.monotonic(), workers)
-        return workers
-
-    async def waiting(self, record: Record) -> Literal["", "in line", "back-off", "no_worker"]:
-        """Why a job is QUEUED; "" where it is not."""
-        if record.state is not State.QUEUED:
-            return ""
-        if not any(record.queue in worker.queues for worker in await self.workers()):
-            return "no_worker"
-        return "back-off" if record.fields.get("code") else "in line"
-
-    async def _check_provider(self, request: Request) -> None:
-        known = {*BUILT_IN_PROVIDERS, *self.settings.providers, *self.settings.endpoints}
-        if request.provider in known:
-            return
-        for worker in await self.workers():
-            known |= worker.providers.keys()
-        if request.provider not in known:
-            raise UnknownModel(
-                request.model,
-                (f"{provider}/..." for provider in known),
-                hint="(no such provider is built in, set, or served by a live worker)",
-            )
 
 
 _ORDER = tuple(Order.__annotations__)

@@ -20,10 +20,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from speechfleet import AsyncClient, Msg
-from speechfleet.client import BUILT_IN_PROVIDERS
 from speechfleet.keys import JobKeys
 from speechfleet.local import EmbeddedFleet
 from speechfleet.local.gateway import GatewayProcess
+from speechfleet.overview import BUILT_IN_PROVIDERS
 from tests.benchmarks.floors import ROOT, Floors, main, percentiles, resident
 
 LISTENERS = 500
