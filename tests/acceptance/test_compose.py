@@ -10,7 +10,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import yaml
 
 from speechfleet import Client
 from speechfleet.local import EmbeddedValkey
+from speechfleet.sync import Speech
 from tests import moto_server
 
 COMPOSE = Path(__file__).parents[2] / "docker-compose.yml"
@@ -53,8 +54,23 @@ def environment(
         yield found
 
 
-def test_the_worker_speaks_and_is_healthy(environment: dict[str, str]) -> None:
-    service = SERVICES["worker"]
+def speak(fleet: Client) -> Speech:
+    return fleet.submit("Spoken by the composed worker.", model="espeak/espeak-ng").result(30)
+
+
+def talk(fleet: Client) -> Speech:
+    with fleet.session(model="espeak/espeak-ng") as session:
+        session.push("Spoken by the composed worker, while it was written.")
+        for _ in session.synthesize():
+            pass
+        return session.result(30)
+
+
+@pytest.mark.parametrize(("name", "use"), [("worker", speak), ("session-worker", talk)])
+def test_the_worker_speaks_and_is_healthy(
+    environment: dict[str, str], name: str, use: Callable[[Client], Speech]
+) -> None:
+    service = SERVICES[name]
     program = [sys.executable, "-m", "speechfleet.cli"]
     worker = subprocess.Popen(
         [*program, *service["command"]], env=environment, stdout=subprocess.PIPE, text=True
@@ -62,8 +78,8 @@ def test_the_worker_speaks_and_is_healthy(environment: dict[str, str]) -> None:
     try:
         assert worker.stdout is not None
         assert worker.stdout.readline().startswith("ready ")
-        kind, name, *arguments = service["healthcheck"]["test"]
-        assert (kind, name) == ("CMD", "speechfleet")
+        kind, command, *arguments = service["healthcheck"]["test"]
+        assert (kind, command) == ("CMD", "speechfleet")
         health = subprocess.run(
             [*program, *arguments],
             env=environment,
@@ -74,8 +90,7 @@ def test_the_worker_speaks_and_is_healthy(environment: dict[str, str]) -> None:
         )
         assert health.returncode == 0, health.stdout + health.stderr
         with Client() as fleet:
-            job = fleet.submit("Spoken by the composed worker.", model="espeak/espeak-ng")
-            assert job.result(30).read().startswith(b"RIFF")
+            assert use(fleet).read().startswith(b"RIFF")
         worker.terminate()
         assert worker.wait(30) == 0
     finally:
