@@ -25,6 +25,7 @@ from speechfleet import Client
 from speechfleet.gateway.access import digest, make_key
 from speechfleet.local import EmbeddedValkey
 from speechfleet.message import TASK
+from speechfleet.sync import Speech
 from tests import moto_server
 
 COMPOSE = Path(__file__).parents[2] / "docker-compose.yml"
@@ -143,9 +144,22 @@ def test_a_worker_speaks_its_lane_and_drains(
         worker.ready()
         worker.healthy()
         with Client() as fleet:
-            job = fleet.submit(f"Spoken by {name}.", model="espeak/espeak-ng", lane=lane)
-            assert job.result(30).read().startswith(b"RIFF")
+            speech = converse(fleet) if lane == "session" else speak(fleet, lane)
+            assert speech.read().startswith(b"RIFF")
         drained(worker)
+
+
+def speak(fleet: Client, lane: str) -> Speech:
+    text = f"Spoken in the {lane} lane."
+    return fleet.submit(text, model="espeak/espeak-ng", lane=lane).result(30)
+
+
+def converse(fleet: Client) -> Speech:
+    with fleet.session(model="espeak/espeak-ng") as session:
+        session.push("Spoken while it was written.")
+        for _ in session.synthesize():
+            pass
+        return session.result(30)
 
 
 def test_the_gateway_serves_whoever_has_the_key(led: dict[str, str], tmp_path: Path) -> None:

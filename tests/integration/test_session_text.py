@@ -155,6 +155,50 @@ async def test_a_worker_gets_one_nudge_for_all_its_sessions(
     assert await fleet.nudged("boot") == [JobKeys(*ids[1]).name]
 
 
+@given(steps=st.lists(st.sampled_from([0, 1, 2, "take", "ask", "read"]), max_size=40))
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_no_nudge_is_missed(redis_url: str, steps: list[int | str]) -> None:
+    """However pushes to three sessions and the steps of their worker fall together: it takes a
+    nudge, asks for the other sessions, and reads them. Without its looks now and then."""
+
+    async def run() -> None:
+        connection = Connection(Settings.load(redis_url=redis_url))
+        try:
+            await connection.redis.flushall()
+            jobs, fleet = Jobs(connection), Fleet(connection)
+            ids = [("default", str(n)) for n in range(3)]
+            leases, pushed, read = {}, [""] * 3, [""] * 3
+            for n, id in enumerate(ids):
+                await jobs.submit(*id, OPEN)
+                job = JobKeys(*id)
+                leases[job.name] = n, Lease(connection.scripts, job, f"boot:{n}", "boot")
+                await leases[job.name][1].claim()
+            to_read: list[str] = []
+            told = False
+            # At the end the worker does all that it knows of.
+            for step in [*steps, *["take", "ask", "read", "read", "read"] * (len(steps) + 1)]:
+                if isinstance(step, int):
+                    pushed[step] += "more "
+                    await jobs.push(*ids[step], pushed[step])
+                elif step == "take" and (message := await connection.redis.rpop(ROUTE)):
+                    assert isinstance(message, bytes)
+                    to_read.append(json.loads(message)["headers"]["argsrepr"])
+                    told = True
+                elif step == "ask" and told:
+                    told = False
+                    to_read += await fleet.nudged("boot")
+                elif step == "read" and to_read:
+                    n, lease = leases[to_read.pop(0)]
+                    read[n] += (await lease.read(len(read[n]))).tail
+            assert read == pushed
+        finally:
+            await connection.close()
+
+    asyncio.run(run())
+
+
 async def test_completing_closes_the_text(connection: Connection, jobs: Jobs) -> None:
     await jobs.submit(*ID, OPEN)
     lease, _ = await held(connection)

@@ -119,7 +119,9 @@ class Session(Execution):
             return done, lambda _: Pushed(
                 voice.model(), self._read, text, self._settings.timeouts, self._hash
             )
-        return done, lambda speak: _Written(self._read, text, speak, self._settings.session_pause)
+        return done, lambda speak: _Sentences(
+            self._read, text, speak, self._settings.session_pause
+        )
 
     def _hash(self, text: str) -> str:
         """Of a text whose audio nobody else may reuse: it depends on how it was pushed."""
@@ -167,7 +169,7 @@ class Session(Execution):
         return await self.regain()
 
 
-class _Written(SpokenAhead):
+class _Sentences(SpokenAhead):
     """The sentences of a text that is still being written.
 
     Which one is the last shows only once the text is complete: `Ahead.is_last` becomes true
