@@ -17,6 +17,7 @@
     ├── NoCapacity                  no worker took the session in time     retryable
     ├── JobFailed                   the job ended FAILED; carries the code of the cause
     ├── JobCancelled                the job ended CANCELLED
+    ├── GatewayError                a request over HTTP is not let in; see gateway/failures.py
     ├── FleetUnavailable            Redis cannot be reached, or refuses
     │   └── FleetFull               Redis has no memory left
     ├── StoreError                  the object store

@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -20,6 +22,7 @@ import pytest
 
 from speechfleet.gateway.access import digest, make_key
 from speechfleet.local import EmbeddedFleet
+from speechfleet.local.gateway import gateway_beside
 from tests.acceptance.conftest import MODEL, Stage, staged
 from tests.acceptance.gateways import ESPEAK, code_of, gateway, http, order
 
@@ -286,3 +289,20 @@ def test_sigterm_ends_it_with_streams_open(empty: EmbeddedFleet, tmp_path: Path)
             next(answer.iter_raw())
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=10) == 0
+
+
+def test_one_that_dies_beside_a_fleet_is_started_again(
+    empty: EmbeddedFleet, tmp_path: Path
+) -> None:
+    """On the same port, so that whoever knew its address finds it."""
+    log = tmp_path / "gateway.log"
+    with gateway_beside({**os.environ, **empty.environ}, 0, log=log) as url:
+        [pid] = re.findall(r"server process \[(\d+)\]", log.read_text())
+        os.kill(int(pid), signal.SIGKILL)
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            with contextlib.suppress(httpx.TransportError):
+                assert httpx.get(f"{url}/healthz", timeout=5).status_code == 200
+                break
+        pids = re.findall(r"server process \[(\d+)\]", log.read_text())
+        assert len(set(pids)) == 2

@@ -16,7 +16,6 @@ import openai
 import pytest
 
 from speechfleet import wav
-from speechfleet.local import EmbeddedFleet
 from tests.acceptance.conftest import Stage, staged
 from tests.acceptance.gateways import ESPEAK, TEXT, code_of, gateway, http, order
 
@@ -226,13 +225,3 @@ async def test_bad_bodies_are_refused_in_openais_form(url: str, body: bytes, sta
         answer = await client.post("/v1/audio/speech", content=body)
     assert answer.status_code == status
     assert code_of(answer)
-
-
-def test_a_whole_fleet_with_curl(tmp_path: Path) -> None:
-    """As the README shows it."""
-    with EmbeddedFleet(tmp_path / "data", grace=2.0) as fleet, gateway(fleet, tmp_path) as url:
-        body = '{"model": "espeak/espeak-ng", "input": "Hello.", "voice": "en-us"}'
-        command = ["curl", "-sS", f"{url}/v1/audio/speech", "-o", str(tmp_path / "hello.mp3")]
-        command += ["-H", "content-type: application/json", "-d", body]
-        subprocess.run(command, check=True, timeout=20)
-    assert decoded((tmp_path / "hello.mp3").read_bytes())[0].startswith("mp3")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from speechfleet import AsyncClient, tracing
 from speechfleet.errors import SpeechFleetError
 from speechfleet.local import EmbeddedFleet
+from tests.acceptance.gateways import TEXT, gateway, http, order
 
 ESPEAK = "espeak/espeak-ng"
 
@@ -129,6 +131,29 @@ async def test_one_trace_from_submit_to_store(
     assert speak.start_time_unix_nano <= store.start_time_unix_nano
     assert store.end_time_unix_nano <= speak.end_time_unix_nano
     assert not any(b"secret" in span.SerializeToString() for span in spans)
+
+
+async def test_a_trace_goes_through_a_gateway(
+    traced: tuple[EmbeddedFleet, Collector], tmp_path: Path
+) -> None:
+    fleet, collector = traced
+    trace, caller = secrets.token_bytes(16), secrets.token_bytes(8)
+    with gateway(fleet, tmp_path) as url:
+        async with http(url, traceparent=f"00-{trace.hex()}-{caller.hex()}-01") as client:
+            answer = await client.post("/v1/audio/speech", json=order())
+            assert answer.status_code == 200
+        names = ("submit", "speak", "store")
+        ours = map("speechfleet.{}".format, names)
+        spans = collector.wait(trace, "POST /v1/audio/speech", *ours)
+    (submit,), (speak,) = (named(spans, name) for name in names[:2])
+    assert speak.parent_span_id == submit.span_id
+    # Above it are the spans that FastAPI makes of the request.
+    parents = {span.span_id: span.parent_span_id for span in spans}
+    above = submit.parent_span_id
+    while above in parents:
+        above = parents[above]
+    assert above == caller
+    assert not any(TEXT.encode() in span.SerializeToString() for span in spans)
 
 
 async def test_what_failed_has_its_code(

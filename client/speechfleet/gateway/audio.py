@@ -14,7 +14,7 @@ from fastapi import APIRouter, Query, Request, Response
 from speechfleet.audio import FORMATS
 from speechfleet.gateway.failures import RangeRefused
 from speechfleet.gateway.flow import Flow
-from speechfleet.gateway.listening import Encoding, first
+from speechfleet.gateway.listening import Encoding, first, resumed
 from speechfleet.gateway.orders import Format
 from speechfleet.gateway.state import Guest, Job, Visit
 from speechfleet.job import AsyncJob
@@ -70,20 +70,12 @@ async def _live(visit: Visit, job: AsyncJob, format: str, headers: dict[str, str
         beginning = await first(pieces, visit.client, job, visit.settings.gateway_patience)
         rate = encoding.sample_rate
         return Flow(
-            _audio(beginning, pieces),
+            resumed(beginning, pieces),
             stack.pop_all(),
             media_type=FORMATS[format].media_type_at(rate),
             slow=visit.settings.gateway_slow,
             headers={**headers, "x-sample-rate": str(rate), "accept-ranges": "none"},
         )
-
-
-async def _audio(
-    beginning: bytes, pieces: AsyncGenerator[bytes, None]
-) -> AsyncGenerator[bytes, None]:
-    yield beginning
-    async for piece in pieces:
-        yield piece
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 OPENAI_RATE = 24_000
 """Of raw PCM at ``/v1/audio/speech``, where nothing tells the rate."""
 FIRST_PART = 4800
-"""Bytes of PCM."""
+"""Bytes of PCM that are encoded at once until something came out of the codec."""
 UNSERVED_FOR = 3.0
 """Seconds for which a provider may be without a worker before a listener is told."""
 LOOK_EVERY = 1.0
@@ -95,7 +95,7 @@ class Encoding:
                 self._encoder.close()
 
     def _parts(self, pcm: bytes) -> Iterator[bytes]:
-        """Small ones until something came out: nobody waits for a whole chunk to be encoded."""
+        """Nobody waits for a whole chunk to be encoded before hearing its beginning."""
         at = 0
         while at < len(pcm):
             end = len(pcm) if self._begun else at + FIRST_PART
@@ -151,6 +151,15 @@ async def first(
     finally:
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def resumed(
+    beginning: bytes, pieces: AsyncGenerator[bytes, None]
+) -> AsyncGenerator[bytes, None]:
+    """All the pieces, of which the first one was looked at."""
+    yield beginning
+    async for piece in pieces:
+        yield piece
 
 
 async def _not_served(client: AsyncClient, job: AsyncJob) -> NotServed:

@@ -18,7 +18,7 @@ from speechfleet.audio import FORMATS
 from speechfleet.errors import SpeechFleetError
 from speechfleet.gateway.failures import error_body
 from speechfleet.gateway.flow import Flow, left
-from speechfleet.gateway.listening import OPENAI_RATE, Encoding, first
+from speechfleet.gateway.listening import OPENAI_RATE, Encoding, first, resumed
 from speechfleet.gateway.orders import Format, check_text, checked_options, message, resolve
 from speechfleet.gateway.state import Guest, Visit
 from speechfleet.job import AsyncJob
@@ -95,7 +95,7 @@ async def speech(
         if beginning is None:
             return Response(status_code=CLIENT_LEFT)
         visit.gateway.metrics.first_byte.observe(time.monotonic() - began)
-        flow = _audio(beginning, pieces)
+        flow = resumed(beginning, pieces)
         media_type = FORMATS[order.response_format].media_type
         if order.stream_format == "sse":
             flow, media_type = _events(flow, job), "text/event-stream"
@@ -125,14 +125,6 @@ async def _beginning(
         coming.cancel()
         leaving.cancel()
         await asyncio.gather(coming, leaving, return_exceptions=True)
-
-
-async def _audio(
-    beginning: bytes, pieces: AsyncGenerator[bytes, None]
-) -> AsyncGenerator[bytes, None]:
-    yield beginning
-    async for piece in pieces:
-        yield piece
 
 
 async def _events(

@@ -26,6 +26,7 @@ export class JobView {
     this.failure = el("p", { class: "failure", role: "alert", hidden: true });
     this.actions = this.#actions();
     this.deckPlace = el("div", {}, this.deck.element);
+    this.#known(false);
     this.element = el(
       "article", { class: "job" },
       el("div", { class: "title" }, this.heading, this.state),
@@ -93,6 +94,7 @@ export class JobView {
       this.#show(await api.job(this.#id));
     } catch (error) {
       this.#fail(error);
+      if (error.status === 404) this.#known(false);
       if (error.retryable) this.#again();
       return;
     }
@@ -125,6 +127,11 @@ export class JobView {
     else if (kind !== "audio") this.#look();
   }
 
+  /** Nothing can be done with a job that is not there. */
+  #known(known) {
+    this.deckPlace.hidden = this.actions.hidden = !known;
+  }
+
   #fail(error) {
     if (this.#closed) return;
     write(this.failure, error.message);
@@ -136,6 +143,7 @@ export class JobView {
     if (this.#job === null) this.passage.write(job.text);
     if (this.#job === null || ended(job)) this.passage.know(job.segments);
     this.#job = job;
+    this.#known(true);
     write(this.state, stateOf(job));
     set(this.state, "data-state", job.state);
     this.failure.hidden = !(job.code && job.state !== "SUCCEEDED");

@@ -56,8 +56,16 @@ export class Passage {
     this.#speaking = found?.element ?? null;
     if (this.#speaking) {
       set(this.#speaking, "aria-current", "true");
-      this.#speaking.scrollIntoView({ block: "nearest" });
+      this.#reveal(this.#speaking);
     }
+  }
+
+  /** Within the text alone: the page stays where its reader has it. */
+  #reveal(element) {
+    const box = this.element.getBoundingClientRect();
+    const { top, bottom } = element.getBoundingClientRect();
+    if (top < box.top) this.element.scrollTop -= box.top - top;
+    else if (bottom > box.bottom) this.element.scrollTop += Math.min(bottom - box.bottom, top - box.top);
   }
 
   #keep({ index, start, end, text_start, text_end }) {
