@@ -18,8 +18,8 @@ BATCH = 512
 """Commands in one write."""
 BATCH_BYTES = 256 << 10
 """Bytes after which a write takes no further command."""
-WRITES = 2
-"""Writes under way at once, each on a connection of its own."""
+WRITES = 1
+"""Writes under way at once, each on a connection of its own. With one, more commands share it."""
 TIMEOUT = 30.0
 """Seconds for a write and all its replies."""
 
