@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from speechfleet.cli import doctor, jobs, output, providers, running, serving, speaking
+from speechfleet.cli import doctor, jobs, output, providers, running, serving, sessions, speaking
 from speechfleet.errors import (
     InvalidRequest,
     JobCancelled,
@@ -36,7 +36,7 @@ app = typer.Typer(
 )
 
 GROUPS = {
-    "Speech": (speaking.say, speaking.submit, speaking.listen),
+    "Speech": (speaking.say, speaking.submit, speaking.listen, sessions.session),
     "Jobs": (
         jobs.status, jobs.cancel, jobs.retry, jobs.delete, jobs.show, jobs.jobs, jobs.usage,
     ),

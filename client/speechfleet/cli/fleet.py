@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from pydantic import SecretStr
 
+from speechfleet import keys
 from speechfleet.client import AsyncClient
 from speechfleet.errors import FolderInUse, MisconfiguredError
+from speechfleet.jobs import Lane
 from speechfleet.local import EmbeddedFleet, EmbeddedValkey, default_folder, open_fleet
+from speechfleet.local.crew import Crew
 from speechfleet.settings import Settings
 
 T = TypeVar("T")
@@ -21,24 +27,25 @@ PATIENCE = 60.0
 Work = Callable[[AsyncClient], Awaitable[T]]
 
 
-def on_fleet(work: Work[T], *, start: bool = False) -> T:
+def on_fleet(work: Work[T], *, start: bool = False, sessions: bool = False) -> T:
     """Do it on the fleet of the command; see `settings_of_fleet`."""
-    with settings_of_fleet(start=start) as settings:
+    with settings_of_fleet(start=start, sessions=sessions) as settings:
         return asyncio.run(_with_client(settings, work))
 
 
 @contextmanager
-def settings_of_fleet(*, start: bool = False) -> Iterator[Settings]:
+def settings_of_fleet(*, start: bool = False, sessions: bool = False) -> Iterator[Settings]:
     """The fleet of the environment; without one, this user's embedded fleet.
 
     ``start``: bring that up, with a worker, where none runs. Otherwise only its server is, if
     it ever ran, to look up what it did; if it never did, the settings stay without a server.
+    ``sessions``: with a worker that holds realtime sessions.
     """
     settings = Settings.load()
     if settings.redis_url is not None:
         yield settings
         return
-    with _started(settings) if start else _looked_up(settings) as embedded:
+    with _started(settings, sessions) if start else _looked_up(settings) as embedded:
         yield embedded
 
 
@@ -48,9 +55,34 @@ async def _with_client(settings: Settings, work: Work[T]) -> T:
 
 
 @contextmanager
-def _started(settings: Settings) -> Iterator[Settings]:
+def _started(settings: Settings, sessions: bool) -> Iterator[Settings]:
     with open_fleet(default_folder()) as fleet:
-        yield _of(settings, fleet.redis_url, fleet.store_url)
+        embedded = _of(settings, fleet.redis_url, fleet.store_url)
+        if sessions and not asyncio.run(_with_client(embedded, _holds_sessions)):
+            with _session_worker(settings, fleet.environ):
+                yield embedded
+        else:
+            yield embedded
+
+
+async def _holds_sessions(client: AsyncClient) -> bool:
+    sessions = keys.queue(Lane.SESSION, "")
+    queues = (queue for worker in await client.workers() for queue in worker.queues)
+    return any(queue.startswith(sessions) for queue in queues)
+
+
+@contextmanager
+def _session_worker(settings: Settings, environ: Mapping[str, str]) -> Iterator[None]:
+    """One of our own, for as long as we use the fleet, whosever it is."""
+    with TemporaryDirectory(prefix="speechfleet-") as logs:
+        crew = Crew(
+            Path(logs), lambda: {**os.environ, **environ}, grace=settings.grace, supervise=True
+        )
+        try:
+            crew.launch(1, ["--lanes", Lane.SESSION])
+            yield
+        finally:
+            crew.stop()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
@@ -14,7 +15,10 @@ from speechfleet.cli.fleet import on_fleet
 from speechfleet.client import AsyncClient
 from speechfleet.errors import InvalidRequest, SpeechFleetError
 from speechfleet.job import AsyncJob, Status
-from speechfleet.jobs import Record, Segment, State
+from speechfleet.jobs import Lane, Record, Segment, State
+
+PAGE = 1000
+"""Records read at once."""
 
 Reason = Annotated[str, typer.Option("--reason", help="Kept in the record.")]
 StateName = Annotated[
@@ -151,13 +155,22 @@ def jobs(
     state: StateName = None,
     count: Annotated[int, typer.Option(min=1, help="At most so many of each state.")] = 100,
     offset: Annotated[int, typer.Option(min=0, help="Skip so many of each state.")] = 0,
+    sessions: Annotated[
+        bool, typer.Option("--sessions", help="Realtime sessions alone, and who holds each.")
+    ] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """The jobs of this namespace, newest first in each state."""
+    """The jobs of this namespace, newest first in each state.
+
+    With --sessions: those that are held now, if --state does not say otherwise.
+    """
     if state is not None and state.upper() not in State.__members__:
         raise InvalidRequest(f"unknown state {state!r}: it is {', '.join(State).lower()}")
 
     async def work(client: AsyncClient) -> None:
+        if sessions:
+            _print_sessions(await _sessions(client, state or State.RUNNING), as_json=as_json)
+            return
         found = await client.jobs(state, offset=offset, count=count)
         counts = {str(name): number for name, number in (await client.counts()).items()}
         if as_json:
@@ -176,6 +189,32 @@ def jobs(
         output.tell(", ".join(f"{number:,} {name.lower()}" for name, number in counts.items()))
 
     on_fleet(work)
+
+
+async def _sessions(client: AsyncClient, state: str) -> list[Status]:
+    found: list[Status] = []
+    for offset in itertools.count(0, PAGE):
+        page = await client.jobs(state, offset=offset, count=PAGE)
+        found += [job for job in page if job.lane == Lane.SESSION]
+        if len(page) < PAGE:
+            break
+    return found
+
+
+def _print_sessions(found: list[Status], *, as_json: bool) -> None:
+    if as_json:
+        output.emit({"sessions": [asdict(job) for job in found]})
+        return
+    output.table(
+        ("id", "worker", "state", "model", "voice", "speech", "since (UTC)"),
+        [
+            (
+                job.id, job.worker, _state(job), job.model, job.voice, f"{job.seconds:.1f} s",
+                output.moment(job.created),
+            )
+            for job in found
+        ],
+    )  # fmt: skip
 
 
 def usage(day: Day = None, as_json: options.AsJson = False) -> None:

@@ -55,6 +55,12 @@ MsgId = Annotated[
         show_default=False,
     ),
 ]
+SessionId = Annotated[
+    str | None,
+    typer.Option(
+        "--id", help="The msg.id, under which others can listen to it.", show_default=False
+    ),
+]
 Lane = Annotated[str, typer.Option("--lane", help="live, or batch for what can wait.")]
 Options = Annotated[
     list[str] | None,

@@ -22,7 +22,7 @@ from speechfleet.errors import (
     JobFailed,
     SpeechFleetError,
 )
-from speechfleet.job import AsyncJob
+from speechfleet.job import AsyncJob, Speech
 from speechfleet.jobs import Lane, Request, check_id
 from speechfleet.settings import Settings
 from speechfleet.tts import Msg
@@ -161,6 +161,13 @@ async def _finish(
         if as_json:
             output.emit(asdict(await job.status()))
         raise
+    await told_of(job, speech, target, as_json=as_json, quiet=quiet)
+
+
+async def told_of(
+    job: AsyncJob, speech: Speech, target: Target, *, as_json: bool, quiet: bool
+) -> None:
+    """Where the audio is."""
     url = await speech.url()
     if as_json:
         told = {**asdict(await job.status()), "seconds": speech.duration}
