@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Literal
+from urllib.parse import unquote
 
 from speechfleet.errors import (
     EmptyText,
@@ -145,6 +146,8 @@ class Request:
     cache: bool = True
     name: str = ""
     role: str = "assistant"
+    batch: str = ""
+    """The batch that the job is an item of; "" for none."""
 
     @property
     def provider(self) -> str:
@@ -341,6 +344,7 @@ class Record:
             cache=get("cache", "1") == "1",
             name=get("name", ""),
             role=get("role", "assistant"),
+            batch=unquote(get("batch", "")),
         )
 
 

@@ -16,6 +16,11 @@
     speechfleet.1:uses:<ns>:<hash>            set: jobs that use a stored segment
     speechfleet.1:bytes                       counter: audio bytes in all streams
     speechfleet.1:expiring                    zset: ended streams with their bytes, by expiry
+    speechfleet.1:batches:<ns>                zset: batches by the time they were opened
+    speechfleet.1:batch:<ns>:<batch>          hash: a batch, its counters and sums
+    speechfleet.1:items:<ns>:<batch>          set: its jobs that are queued or running
+    speechfleet.1:failures:<ns>:<batch>       set: its jobs that failed
+    speechfleet.1:results:<ns>:<batch>        stream: how its jobs ended, until it is folded
     speechfleet.1:ended:<ns>:<id>             channel: a job ended
     speechfleet.1:cancelled                   channel: "<job> <token>" of what was cancelled
     speechfleet.1:drain                       channel: a boot id, or ``*``: stop taking jobs
@@ -49,6 +54,11 @@ PATTERNS = {
     "USES": f"{PREFIX}:uses:{{namespace}}:",
     "BYTES": f"{PREFIX}:bytes",
     "EXPIRING": f"{PREFIX}:expiring",
+    "BATCHES": f"{PREFIX}:batches:{{namespace}}",
+    "BATCH": f"{PREFIX}:batch:{{namespace}}:",
+    "ITEMS": f"{PREFIX}:items:{{namespace}}:",
+    "FAILURES": f"{PREFIX}:failures:{{namespace}}:",
+    "RESULTS": f"{PREFIX}:results:{{namespace}}:",
     "ENDED": f"{PREFIX}:ended:{{job}}",
     "CANCELLED": f"{PREFIX}:cancelled",
     "DELETED": f"{PREFIX}:deleted:{{job}}",
@@ -104,6 +114,23 @@ class JobKeys:
     @property
     def ended(self) -> str:
         return self._fill("ENDED")
+
+
+class BatchKeys:
+    """The keys of one batch; `encoded` is how records name it."""
+
+    def __init__(self, namespace: str, id: str) -> None:
+        self.namespace = namespace
+        self.id = id
+        self.encoded = encode(id)
+        self.batch, self.items, self.failures, self.results = (
+            PATTERNS[pattern].replace("{namespace}", encode(namespace)) + self.encoded
+            for pattern in ("BATCH", "ITEMS", "FAILURES", "RESULTS")
+        )
+
+
+def batches(namespace: str) -> str:
+    return PATTERNS["BATCHES"].replace("{namespace}", encode(namespace))
 
 
 def index(namespace: str, state: str) -> str:

@@ -60,6 +60,8 @@ class Settings(BaseSettings):
     stream_window: int = Field(32 << 20, gt=0, description="bytes of a long job's audio in Redis")
     stream_bytes: int = Field(512 << 20, gt=0, description="bytes of audio in Redis, all jobs")
 
+    batch_window: int = Field(2000, ge=1, description="items of a batch under way at once")
+
     slots: int = Field(100, ge=1, description="jobs a worker process speaks at once")
     provider_slots: dict[str, int] = Field(
         default_factory=dict, description='JSON, e.g. {"openai": 20}; else all slots'

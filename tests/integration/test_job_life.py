@@ -213,6 +213,7 @@ class JobLife(RuleBasedStateMachine):
                 max_attempts=MAX_ATTEMPTS,
                 delay=0,
                 account="default:m",
+                of_account=False,
                 usage={"calls": 1},
             )
         )

@@ -160,6 +160,7 @@ class Execution:
                 max_attempts=self._settings.max_attempts,
                 delay=delay,
                 account=account(self.lease.job.namespace, self.request.model),
+                of_account=error.of_account,
                 usage={"calls": 1} if isinstance(error, ProviderError) else {},
             )
         except LeaseLost:

@@ -3,11 +3,13 @@
 connection.py   connecting, and Redis' errors as ours
 scripts.py      the Lua scripts: loaded, filled in, run; commands of a moment sent together
 jobs.py         what a client does: submit, look, list, cancel, retry, delete
+batches.py      batches of jobs: counters, results, folding
 lease.py        what a worker does with a job that it owns
 fleet.py        worker processes: heartbeats, queues, and what a dead one leaves behind
 hub.py          reading many chunk streams, and hearing that a job ended
 """
 
+from speechfleet.ledger.batches import Batches, BatchState, BatchStatus, Result, WindowFull
 from speechfleet.ledger.connection import Connection
 from speechfleet.ledger.fleet import Fleet
 from speechfleet.ledger.hub import Hub
@@ -15,6 +17,9 @@ from speechfleet.ledger.jobs import Jobs, Submitted
 from speechfleet.ledger.lease import Claim, Lease, LeaseLost, StreamFull
 
 __all__ = [
+    "BatchState",
+    "BatchStatus",
+    "Batches",
     "Claim",
     "Connection",
     "Fleet",
@@ -22,6 +27,8 @@ __all__ = [
     "Jobs",
     "Lease",
     "LeaseLost",
+    "Result",
     "StreamFull",
     "Submitted",
+    "WindowFull",
 ]

@@ -21,6 +21,7 @@ from speechfleet.jobs import (
     in_seconds,
 )
 from speechfleet.keys import JobKeys
+from speechfleet.ledger.batches import WindowFull, batch_stopped
 from speechfleet.ledger.connection import Connection
 from speechfleet.ledger.pipe import Argument
 
@@ -50,11 +51,12 @@ class Jobs:
     ) -> Submitted:
         """Write record and message at once, or find the same job. Raises Conflict.
 
+        For an item of a batch also WindowFull, and BatchStopped where the batch is not open.
         ``again`` and ``claimed`` write a record which Redis lost, for a client that follows
         the job and for the worker that runs it; JobNotFound where it was deleted.
         """
         job = JobKeys(namespace, id)
-        outcome, state, epoch = await self._scripts.run(
+        outcome, *reply = await self._scripts.run(
             "submit",
             (job.record,),
             job.name,
@@ -63,6 +65,11 @@ class Jobs:
             how,
             *_fields(request),
         )
+        if outcome == b"full":
+            raise WindowFull
+        if outcome == b"closed":
+            raise batch_stopped(request.batch, *(word.decode() for word in reply))
+        state, epoch = reply
         if outcome == b"conflict":
             raise Conflict(
                 f"the id {id!r} stands for another request already (state {state.decode()}): "
@@ -187,7 +194,8 @@ _LISTED = (
 
 def _fields(request: Request) -> list[Argument]:
     """The request as fields of the record; what has its default is left out."""
-    fields: list[Argument] = ["text", request.text, "model", request.model]
+    fields: list[Argument] = ["batch", keys.encode(request.batch)] if request.batch else []
+    fields += ("text", request.text, "model", request.model)
     optional: dict[str, Argument] = {
         "voice": request.voice,
         "options": "" if not request.options else request.options_json,

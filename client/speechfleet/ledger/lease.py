@@ -168,9 +168,14 @@ class Lease:
         max_attempts: int,
         delay: float,
         account: str,
+        of_account: bool,
         usage: Mapping[str, int],
-    ) -> Literal["retry", "failed"]:
-        """End the attempt: the next is due in ``delay`` seconds, or there is none."""
+    ) -> Literal["retry", "failed", "withdrawn"]:
+        """End the attempt: the next is due in ``delay`` seconds, or there is none.
+
+        ``of_account``: every other job would fail of this, too. A batch is stopped by it, and
+        the job goes back to whoever feeds the batch, cancelled.
+        """
         reply = await self._scripts.run(
             "fail",
             (self.job.record,),
@@ -182,11 +187,13 @@ class Lease:
             max_attempts,
             int(delay * 1000),
             account,
+            "1" if of_account else "0",
             *_flat(usage),
         )
         if reply == b"lost":
             raise LeaseLost
-        return "retry" if reply == b"retry" else "failed"
+        outcome: Literal["retry", "failed", "withdrawn"] = reply.decode()
+        return outcome
 
     async def hand_over(self, reason: str) -> None:
         """Back to the head of the line; no-op where the lease is lost."""

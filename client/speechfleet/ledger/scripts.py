@@ -19,7 +19,7 @@ from speechfleet.ledger.pipe import Argument, Pipe
 from speechfleet.message import BEHIND, TEMPLATE
 from speechfleet.settings import Settings
 
-STAND_ALONE = ("publish", "rewind", "reclaim", "beat")
+STAND_ALONE = ("publish", "rewind", "reclaim", "beat", "batch")
 """Scripts that do without the prelude: the first two run for every chunk."""
 REFUSED_WHEN_FULL = ("submit", "retry")
 """All others pass the memory limit: what was begun can always be ended. Audio has a limit of
