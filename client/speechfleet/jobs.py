@@ -3,7 +3,7 @@
     submit ─▶ QUEUED ──claim──▶ RUNNING ──finish──▶ SUCCEEDED ─┐
                 ▲ ▲                │ │                          ├─retry─▶ QUEUED, next epoch
                 │ └─requeue/recover┘ ├──fail─────▶ FAILED ──────┤
-                └──────back_off──────┘                          │
+                └───back_off, park───┘                          │
               QUEUED, RUNNING ─────────cancel──▶ CANCELLED ─────┘
 
 Each transition is one script in ``lua/``, so that it happens once or not at all; the scripts
@@ -62,6 +62,9 @@ class Event(StrEnum):
     """The token's holder has stored the audio."""
     BACK_OFF = "back_off"
     """The attempt failed; another one is due later."""
+    PARK = "park"
+    """What it needs is busy: another job speaks the same text, or the account's limit is reached.
+    It waits without a slot, and is woken."""
     FAIL = "fail"
     """No further attempt."""
     REQUEUE = "requeue"
@@ -81,6 +84,7 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
     State.RUNNING: {
         Event.FINISH: State.SUCCEEDED,
         Event.BACK_OFF: State.QUEUED,
+        Event.PARK: State.QUEUED,
         Event.FAIL: State.FAILED,
         Event.REQUEUE: State.QUEUED,
         Event.RECOVER: State.QUEUED,

@@ -27,6 +27,16 @@ class Endpoint(BaseModel):
     limits: dict[str, int] = Field(default_factory=dict, description="e.g. input, slots")
 
 
+class Limits(BaseModel):
+    """What all workers together may ask of one model of a provider's account."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    requests: int = Field(0, ge=0, description="a minute; 0: unknown")
+    units: int = Field(0, ge=0, description="characters or tokens a minute, as the model counts")
+    concurrent: int = Field(0, ge=0, description="calls at once")
+
+
 class Timeouts(BaseModel):
     """The four time-outs of a provider call, in seconds."""
 
@@ -66,6 +76,10 @@ class Settings(BaseSettings):
     provider_slots: dict[str, int] = Field(
         default_factory=dict, description='JSON, e.g. {"openai": 20}; else all slots'
     )
+    limits: dict[str, Limits] = Field(
+        default_factory=dict,
+        description="JSON: provider or provider/model -> requests, units, ...",
+    )
     look_ahead: int = Field(3, ge=0, description="segments of a job spoken ahead of the stream")
     grace: float = Field(20.0, ge=0, description="seconds that SIGTERM leaves to running jobs")
     store_patience: float = Field(
@@ -103,6 +117,11 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(host.strip() for host in value.split(",") if host.strip())
         return value
+
+    def limits_of(self, model: str) -> Limits:
+        """Those of the model, else its provider's for each of its models, else unknown."""
+        provider = model.partition("/")[0]
+        return self.limits.get(model) or self.limits.get(provider) or Limits.model_construct()
 
     @property
     def required_store(self) -> str:

@@ -8,7 +8,7 @@ import socket
 import time
 import uuid
 
-from speechfleet.ledger import Connection, Fleet, Hub, Jobs
+from speechfleet.ledger import Budgets, Connection, Fleet, Hub, Jobs
 from speechfleet.settings import Settings
 from speechfleet.store import open_store
 
@@ -31,6 +31,7 @@ class Process:
         self.connection = Connection(settings, patience=PATIENCE)
         self.jobs = Jobs(self.connection)
         self.fleet = Fleet(self.connection)
+        self.budgets = Budgets(self.connection)
         self.hub = Hub(self.connection)
         self.store = open_store(settings.required_store)
         self._leave_at = math.inf

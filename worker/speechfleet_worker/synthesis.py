@@ -11,6 +11,7 @@ goes on from the last stored segment; if it is not granted, it stops without ano
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from speechfleet.errors import JobNotFound, ProviderError, SpeechFleetError
 from speechfleet.jobs import Record, Request
 from speechfleet.jobs import Segment as StoredSegment
 from speechfleet.ledger import Claim, Lease, LeaseLost
+from speechfleet_worker.admission import Parked, park
 from speechfleet_worker.calling import Caller
 from speechfleet_worker.lookahead import LookAhead
 from speechfleet_worker.models import Models
@@ -86,6 +88,9 @@ class Execution:
                 await self._track.discard()
         except HandOver:
             await self.lease.hand_over("its worker is draining")
+        except Parked as parked:
+            with contextlib.suppress(LeaseLost):
+                await park(self.lease, self.request, parked)
         except SpeechFleetError as error:
             await self._fail(record, error)
         except Exception as error:
@@ -125,7 +130,7 @@ class Execution:
         start = done[-1].end if done else 0
         if record.audio > start:
             await self.lease.rewind(start, record.claims, "another attempt")
-        caller = Caller(self.process, self.lease, record, voice)
+        caller = Caller(self.process, self.lease, record, voice, len(done))
         track = self._track = Track(self.process, self.lease, record, caller, done=done)
         try:
             async with LookAhead(segments, caller.call, self._settings.look_ahead) as ahead:
@@ -139,6 +144,7 @@ class Execution:
                         raise HandOver
             await track.finish()
         finally:
+            await caller.turnstile.close()
             await track.abort()
 
     async def _fail(self, record: Record, error: SpeechFleetError) -> None:

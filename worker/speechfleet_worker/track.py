@@ -149,6 +149,7 @@ class Track:
         )
         if not known:
             raise Forgotten
+        self._caller.turnstile.recorded(spoken.hash)
         self._position = segment.end
         self._sums.update(usage)
         if self._publisher is not None:

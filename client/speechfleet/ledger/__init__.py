@@ -4,12 +4,14 @@ connection.py   connecting, and Redis' errors as ours
 scripts.py      the Lua scripts: loaded, filled in, run; commands of a moment sent together
 jobs.py         what a client does: submit, look, list, cancel, retry, delete
 batches.py      batches of jobs: counters, results, folding
+budgets.py      what providers' accounts allow, for all workers together
 lease.py        what a worker does with a job that it owns
 fleet.py        worker processes: heartbeats, queues, and what a dead one leaves behind
 hub.py          reading many chunk streams, and hearing that a job ended
 """
 
 from speechfleet.ledger.batches import Batches, BatchState, BatchStatus, Result, WindowFull
+from speechfleet.ledger.budgets import Budget, Budgets, Taken
 from speechfleet.ledger.connection import Connection
 from speechfleet.ledger.fleet import Fleet
 from speechfleet.ledger.hub import Hub
@@ -20,6 +22,8 @@ __all__ = [
     "BatchState",
     "BatchStatus",
     "Batches",
+    "Budget",
+    "Budgets",
     "Claim",
     "Connection",
     "Fleet",
@@ -30,5 +34,6 @@ __all__ = [
     "Result",
     "StreamFull",
     "Submitted",
+    "Taken",
     "WindowFull",
 ]

@@ -21,6 +21,8 @@ from speechfleet.settings import Settings
 
 STAND_ALONE = ("publish", "rewind", "reclaim", "beat", "batch")
 """Scripts that do without the prelude: the first two run for every chunk."""
+BUDGET = ("take", "refused", "refill")
+"""Scripts with a beginning of their own, ``lua/budget.lua``."""
 REFUSED_WHEN_FULL = ("submit", "retry")
 """All others pass the memory limit: what was begun can always be ended. Audio has a limit of
 its own, ``stream_bytes``."""
@@ -112,6 +114,8 @@ def source(name: str, settings: Settings) -> str:
     """The script as the server gets it."""
     if name in STAND_ALONE:
         return _read(name)
+    if name in BUDGET:
+        return _read("budget") + _read(name)
     table = ", ".join(
         f"{state} = {{{', '.join(f'{event} = {to.value!r}' for event, to in events.items())}}}"
         for state, events in TRANSITIONS.items()

@@ -10,6 +10,8 @@
 --        LISTS     set                      SEQUENCE, BYTES  counters
 --        BATCH     prefix, + batch: hash    ITEMS     prefix, + batch: set
 --        RESULTS   prefix, + batch: stream  FAILURES  prefix, + batch: set
+--        SPEAKING  prefix, + hash: string   AWAITED   prefix, + hash: set
+--        LINE      prefix, + lane:budget: zset        BUDGETS   set
 --        ENDED, CANCELLED  channels
 -- ARGV   1 name of the job, "<namespace>/<id>"; the rest stands in each script's own header
 --
@@ -169,6 +171,14 @@ local function erase(state, epochs)
   redis.call('ZREM', INDEX .. state, NAME)
   redis.call('DEL', RECORD)
   return orphans
+end
+
+-- A segment was stored, or will not be by whoever spoke it: jobs that wait for it look again.
+local function wake(hash)
+  for _, name in ipairs(redis.call('SMEMBERS', AWAITED .. hash)) do
+    redis.call('ZADD', DELAYED, 'XX', 0, name)
+  end
+  redis.call('DEL', AWAITED .. hash)
 end
 
 -- Whether the execution with this token still owns the job.
