@@ -17,6 +17,7 @@ from speechfleet.job import AsyncJob, Status
 from speechfleet.jobs import Lane, Record, Request, SegmentMode, State, Wire, check_id
 from speechfleet.ledger import Connection, Fleet, Hub, Jobs
 from speechfleet.ledger.fleet import Worker
+from speechfleet.ledger.jobs import Submitted
 from speechfleet.settings import Settings
 from speechfleet.settings import settings as process_settings
 from speechfleet.store import Store, open_store
@@ -27,6 +28,8 @@ WORKERS_KNOWN_FOR = 2.0
 """Seconds for which a look at the fleet's workers is taken as fresh."""
 BULK = 500
 """Submits under way at once in `AsyncClient.submit_many`."""
+SENDING = 0.001
+"""Seconds in which what is sent gets on its way, before the next are made ready."""
 
 
 class Order(TypedDict):
@@ -120,17 +123,18 @@ class AsyncClient:
         Each is written on its own: where one is refused, those before it stand.
         """
         jobs: list[AsyncJob] = []
-        checked = False
+        sending: asyncio.Task[list[Submitted]] | None = None
         iterator = iter(messages)
-        while bulk := list(itertools.islice(iterator, BULK)):
-            requests = [self.request(msg, order) for msg in bulk]
-            if not checked:
-                await self._check_provider(requests[0][1])
-                checked = True
-            await asyncio.gather(
-                *(self.ledger.submit(self.namespace, id, request) for id, request in requests)
-            )
-            jobs += [AsyncJob(self, id, request) for id, request in requests]
+        try:
+            while bulk := list(itertools.islice(iterator, BULK)):
+                requests = [self.request(msg, order) for msg in bulk]
+                await (sending or self._check_provider(requests[0][1]))
+                jobs += [AsyncJob(self, id, request) for id, request in requests]
+                sending = asyncio.create_task(self.ledger.submit_all(self.namespace, requests))
+                await asyncio.sleep(SENDING)
+        finally:
+            if sending is not None:
+                await sending
         return jobs
 
     def request(self, msg: Msg | str, order: Mapping[str, Any]) -> tuple[str, Request]:

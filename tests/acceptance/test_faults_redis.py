@@ -163,7 +163,8 @@ async def test_after_the_loss_of_its_last_second_every_job_ends(stage: Stage) ->
         await doomed.cancel()
         with pytest.raises(JobCancelled):
             await doomed.result(timeout=20)
-        assert await client.fleet.running("") == set()
+        for worker in stage.fleet.workers:
+            assert await client.fleet.running(worker.boot_id) == set()
         counts = await client.counts()
         assert counts[State.RUNNING] == 0
         again = (await stage.ledger.asked()) - asked

@@ -28,7 +28,7 @@ from tests.acceptance.conftest import (
 
 T = TypeVar("T")
 Act = Callable[[], Awaitable[object]]
-OUTAGE = 4.0
+OUTAGE = {"folder": 4.0, "s3": 30.0}
 """Seconds for which the store refuses: well above the first waits between tries."""
 
 
@@ -106,6 +106,7 @@ async def off_loop(manager: AbstractContextManager[T]) -> AsyncIterator[T]:
         await asyncio.to_thread(manager.__exit__, None, None, None)
 
 
+@pytest.mark.timeout(120)
 async def test_jobs_wait_for_a_store_that_refuses(
     store: str | None, moto_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,7 +122,7 @@ async def test_jobs_wait_for_a_store_that_refuses(
         heard = [asyncio.create_task(Heard().listen(job)) for job in jobs]
         await stage.ledger.until("end", lines)
         await shut()
-        await asyncio.sleep(OUTAGE)  # the fault itself
+        await asyncio.sleep(OUTAGE["s3" if store else "folder"])  # the fault itself
         counts = await client.counts()
         assert (counts[State.RUNNING], counts[State.FAILED]) == (8, 0)
         await open_again()

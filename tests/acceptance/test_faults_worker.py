@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 
 from speechfleet import AsyncClient, State
 from speechfleet.errors import JobFailed
+from speechfleet.jobs import LOSSES_BEFORE_ALONE
+from speechfleet.keys import JobKeys
 from tests.acceptance.conftest import (
     Heard,
     Stage,
@@ -36,10 +39,19 @@ async def server_time(client: AsyncClient) -> int:
     return int(seconds) * 1000 + int(micros) // 1000
 
 
-async def test_a_killed_worker_costs_only_the_segments_in_progress(stage: Stage) -> None:
+@pytest.mark.parametrize("store", ["folder", "s3"])
+async def test_a_killed_worker_costs_only_the_segments_in_progress(
+    store: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """50 jobs in flight, all listened to; those of one worker lose it to signal 9."""
     texts = {f"killed-{n}": sentences(f"killed {n}", 12) for n in range(50)}
     first = [lines[0] for lines in texts.values()]
+    url = request.getfixturevalue("s3_store_url") if store == "s3" else None
+    with staged(tmp_path, workers=2, slots=60, store_url=url) as stage:
+        await kill_one_of_two(stage, texts, first)
+
+
+async def kill_one_of_two(stage: Stage, texts: dict[str, list[str]], first: list[str]) -> None:
     async with stage.client() as client:
         jobs = [
             await submit(client, id, lines, pace=0.25, chunks=4) for id, lines in texts.items()
@@ -125,6 +137,30 @@ async def test_a_drained_worker_hands_over_at_a_segment_boundary(tmp_path: Path)
             for job in handed:
                 record = await job.record()
                 assert (record.losses, record.attempts) == (0, 0)
-                # Spoken ahead, but not yet stored when the worker left.
+                # Spoken ahead, but not yet stored when the worker left; and the one in
+                # progress, where the machine was slower than the worker foresaw.
                 calls = await stage.ledger.asked(texts[job.id])
-                assert sum(calls.values()) - len(calls) <= 3
+                assert sum(calls.values()) - len(calls) <= 4
+
+
+async def test_a_drained_worker_takes_the_process_of_a_lone_job_along(tmp_path: Path) -> None:
+    """What two workers died of runs in a process of its own; that one hands over, too."""
+    lines = sentences("the lone one", 30)
+    with staged(tmp_path, workers=0, supervise=False, grace=1.0) as stage:
+        async with stage.client() as client:
+            job = await submit(client, "lone", lines, pace=0.04)
+            record = JobKeys(client.namespace, "lone").record
+            await client.connection.redis.hset(record, "streak", str(LOSSES_BEFORE_ALONE))
+            leaver = await stage.off_loop(stage.fleet.start_worker)
+            heard = asyncio.create_task(Heard().listen(job))
+            await stage.ledger.until("end", lines, 3)
+            [child] = {call.pid for call in stage.ledger.lines}
+            assert child != leaver.pid
+            leaver.kill(signal.SIGTERM)
+            assert await stage.off_loop(leaver.wait, 15) == 0
+            with pytest.raises(ProcessLookupError):
+                os.kill(child, 0)
+            await stage.off_loop(stage.fleet.start_worker)
+            assert (await asyncio.wait_for(heard, 30)).audio == spoken(lines)
+            assert handed_on(await job.record())
+            assert (await job.status()).losses == 0

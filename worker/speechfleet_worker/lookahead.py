@@ -12,6 +12,8 @@ from speechfleet.tts import TTSUsage
 from speechfleet_worker.segments import Segment
 from speechfleet_worker.speaking import Piece
 
+MERGED = 16 << 10
+
 
 @dataclass
 class Spoken:
@@ -47,18 +49,32 @@ class Ahead:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def audio(self) -> AsyncGenerator[Piece, None]:
-        """The pieces in order; raises what the call raised, after what it gave before."""
+    async def audio(self, *, merged: bool) -> AsyncGenerator[Piece, None]:
+        """The pieces in order; raises what the call raised, after what it gave before.
+
+        ``merged``: small ones that came while the last was published are one, up to `MERGED`
+        bytes, so that a model far faster than real time costs the stream little.
+        """
         assert self.task is not None
         loop = asyncio.get_running_loop()
         while True:
             while self._pieces:
-                yield self._pieces.popleft()
+                yield self._take(MERGED if merged else 0)
             if self.task.done():
                 break
             self._waiter = loop.create_future()
             await self._waiter
         await self.task
+
+    def _take(self, limit: int) -> Piece:
+        first = self._pieces.popleft()
+        parts, size = [first.pcm], len(first.pcm)
+        while self._pieces and size + len(self._pieces[0].pcm) <= limit:
+            if self._pieces[0].shape != first.shape:
+                break
+            parts.append(self._pieces.popleft().pcm)
+            size += len(parts[-1])
+        return first._replace(pcm=b"".join(parts)) if len(parts) > 1 else first
 
 
 Speak = Callable[[Ahead], Coroutine[Any, Any, None]]

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import sys
 import threading
 import warnings
@@ -189,11 +190,15 @@ _kept: set[asyncio.Task[None]] = set()
 
 
 def run_alone(settings: Settings, boot: str, name: str, sequence: str) -> int:
-    """Run one job in this process and nothing else."""
+    """Run one job in this process and nothing else; at SIGTERM it is handed over."""
     loop = LoopThread()
     worker = loop.run(_start(settings, boot, (), {}, Intake(settings, (), ())))
     heartbeat = _heartbeat(settings, worker)
     heartbeat.start()
+    signal.signal(
+        signal.SIGTERM,
+        lambda *_: asyncio.run_coroutine_threadsafe(worker.drain(), loop.loop),
+    )
     loop.run(worker.take(Hint(name, sequence), alone=True))
     heartbeat.stop()
     loop.run(worker.process.fleet.leave(boot))

@@ -35,8 +35,8 @@ HOLD_BACK = 12
 _CONTEXT = 200
 """Code points before a full stop that are looked at: bounds the work on endless sentences."""
 
-_SLICE = 512
-"""Code points that `cut` reads at a time, so that the first segment never waits for the last."""
+_SLICES = (512, 1 << 14)
+"""Code points that `cut` reads at first, and later, so that the first segment waits for little."""
 
 _WRAP_WIDTHS = range(50, 101)
 """Code points of a line that an editor may have wrapped."""
@@ -103,8 +103,10 @@ def cut(
 
 
 def _sentences(text: str, stream: SentenceStream) -> Iterator[Segment]:
-    for start in range(0, len(text), _SLICE):
-        yield from stream.feed(text[start : start + _SLICE])
+    first, further = _SLICES
+    yield from stream.feed(text[:first])
+    for start in range(first, len(text), further):
+        yield from stream.feed(text[start : start + further])
     yield from stream.flush()
 
 

@@ -35,6 +35,10 @@ class Piece(NamedTuple):
     usage: TTSUsage | None
     metadata: dict[str, Any]
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.sample_rate, self.channels
+
 
 _numbers = itertools.count(1)
 

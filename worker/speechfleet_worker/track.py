@@ -85,12 +85,13 @@ class Track:
         """Publish a segment as it comes, then store it and record it."""
         parts: list[bytes] = []
         resampler: Resampler | None = None
-        async with aclosing(item.audio()) as pieces:
+        merged = self._request.wire == "delta"
+        async with aclosing(item.audio(merged=merged)) as pieces:
             async for piece in pieces:
                 if not self._rate:
                     self._rate = piece.sample_rate
                 data = piece.pcm
-                if (piece.sample_rate, piece.channels) != (self._rate, 1):
+                if piece.shape != (self._rate, 1):
                     resampler = resampler or Resampler(
                         piece.sample_rate, self._rate, piece.channels
                     )

@@ -11,7 +11,6 @@ import itertools
 import logging
 import os
 import socket
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -22,15 +21,13 @@ from speechfleet.ledger import Claim, Lease
 from speechfleet.ledger.fleet import Worker as Description
 from speechfleet.message import Hint
 from speechfleet.settings import Settings
+from speechfleet_worker.alone import Alone
 from speechfleet_worker.intake import Intake
 from speechfleet_worker.models import Models
-from speechfleet_worker.process import Process, new_boot
+from speechfleet_worker.process import Process
 from speechfleet_worker.synthesis import Execution
 
 log = logging.getLogger(__name__)
-
-ALONE_AT_ONCE = 2
-"""Processes of their own that one worker starts at a time for jobs that must run alone."""
 
 
 class Worker:
@@ -57,7 +54,7 @@ class Worker:
         self._running: dict[str, tuple[Execution, asyncio.Task[None]]] = {}
         self._left: dict[str, asyncio.Event] = {}
         self._by_queue: Counter[str] = Counter()
-        self._alone = asyncio.Semaphore(ALONE_AT_ONCE)
+        self._alone = Alone(self.process.fleet)
 
     def describe(self) -> Description:
         return Description(
@@ -104,7 +101,7 @@ class Worker:
             if claim.outcome == "granted":
                 await self._execute(hint.name, lease, claim)
             elif claim.outcome == "alone":
-                await self._run_alone(hint)
+                await self._alone.run(hint)
             else:
                 log.debug("%s: %s", claim.outcome, claim.why, extra={"job": hint.name})
         finally:
@@ -123,23 +120,6 @@ class Worker:
             del self._running[name]
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("the execution broke", exc_info=error, extra={"job": name})
-
-    async def _run_alone(self, hint: Hint) -> None:
-        """A job that several workers died of gets a process of its own, so no neighbours."""
-        async with self._alone:
-            boot = new_boot()
-            log.warning("runs alone as %s", boot, extra={"job": hint.name})
-            command = ("--alone", hint.name, "--sequence", hint.sequence, "--boot", boot)
-            child = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "speechfleet_worker", *command
-            )
-            try:
-                status = await child.wait()
-            finally:
-                if child.returncode is None:
-                    child.kill()
-            if status:
-                await self.process.fleet.bury(boot, f"its process ended with status {status}")
 
     def look_at_intake(self) -> None:
         """Once more, in case the consumer has missed a change."""
@@ -165,6 +145,7 @@ class Worker:
     async def drain(self) -> None:
         """Nothing new; running jobs finish in the grace time or are handed over."""
         self.process.drain()
+        self._alone.drain()
         await self.process.fleet.describe(self.describe())
         while self._running and self.process.grace_left() > 0:
             tasks = [task for _, task in self._running.values()]
@@ -175,6 +156,7 @@ class Worker:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             await execution.lease.hand_over("its worker's grace time is over")
+        await self._alone.drained()
         await self.process.fleet.leave(self.boot)
 
     # --- looking after what runs ------------------------------------------------------------

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import redis
@@ -21,6 +21,8 @@ from speechfleet.errors import FleetFull, FleetUnavailable, MisconfiguredError
 from speechfleet.ledger.scripts import Scripts
 from speechfleet.settings import Settings
 
+T = TypeVar("T")
+
 OLDEST = (6, 2)
 
 
@@ -35,6 +37,26 @@ class Server:
     eviction: str
     memory_used: int
     memory_limit: int
+
+
+class Patience(Retry):
+    """Waits for a server that is away; a password that it refuses is not tried again, though
+    redis-py takes that for a broken connection.
+    """
+
+    async def call_with_retry(
+        self,
+        do: Callable[[], Awaitable[T]],
+        fail: Callable[..., Any],
+        is_retryable: Callable[[Exception], bool] | None = None,
+        with_failure_count: bool = False,
+    ) -> T:
+        def may_pass(error: Exception) -> bool:
+            if isinstance(error, exceptions.AuthenticationError):
+                return False
+            return is_retryable is None or is_retryable(error)
+
+        return await super().call_with_retry(do, fail, may_pass, with_failure_count)
 
 
 class Connection:
@@ -63,7 +85,7 @@ class Connection:
             "socket_connect_timeout": 5,
             "socket_timeout": None if blocking else 30,
             "protocol": 2,
-            "retry": Retry(
+            "retry": Patience(
                 ExponentialBackoff(cap=0.5, base=0.02), 0 if blocking else self._retries()
             ),
         }

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from speechfleet import keys
 from speechfleet.chunks import Entry, decode
@@ -55,29 +55,23 @@ class Jobs:
         ``again`` and ``claimed`` write a record which Redis lost, for a client that follows
         the job and for the worker that runs it; JobNotFound where it was deleted.
         """
-        job = JobKeys(namespace, id)
-        outcome, *reply = await self._scripts.run(
-            "submit",
-            (job.record,),
-            job.name,
-            request.digest,
-            keys.queue(request.lane, request.provider),
-            how,
-            *_fields(request),
+        names, arguments = _submission(namespace, id, request, how)
+        reply = await self._scripts.run("submit", names, *arguments)
+        return _submitted(id, request.batch, reply)
+
+    async def submit_all(
+        self, namespace: str, requests: Sequence[tuple[str, Request]]
+    ) -> list[Submitted]:
+        """`submit` of each (id, request), sent together. Raises the first one's error; what
+        the others wrote stands.
+        """
+        replies = await self._scripts.run_all(
+            "submit", [_submission(namespace, id, request, "new") for id, request in requests]
         )
-        if outcome == b"full":
-            raise WindowFull
-        if outcome == b"closed":
-            raise batch_stopped(request.batch, *(word.decode() for word in reply))
-        state, epoch = reply
-        if outcome == b"conflict":
-            raise Conflict(
-                f"the id {id!r} stands for another request already (state {state.decode()}): "
-                "take another id, or delete that job"
-            )
-        if outcome == b"deleted":
-            raise JobNotFound(f"job {id!r} was deleted")
-        return Submitted(outcome == b"new", State(state.decode()), int(epoch))
+        return [
+            _submitted(id, request.batch, reply)
+            for (id, request), reply in zip(requests, replies, strict=True)
+        ]
 
     async def find(self, namespace: str, id: str) -> Record | None:
         raw = await self._scripts.call("HGETALL", JobKeys(namespace, id).record)
@@ -183,6 +177,33 @@ class Jobs:
                 yield key
             if int(cursor) == 0:
                 return
+
+
+def _submission(
+    namespace: str, id: str, request: Request, how: str
+) -> tuple[tuple[str], list[Argument]]:
+    job = JobKeys(namespace, id)
+    queue = keys.queue(request.lane, request.provider)
+    return (job.record,), [job.name, request.digest, queue, how, *_fields(request)]
+
+
+def _submitted(id: str, batch: str, reply: Any) -> Submitted:
+    if isinstance(reply, Exception):
+        raise reply
+    outcome, *rest = reply
+    if outcome == b"full":
+        raise WindowFull
+    if outcome == b"closed":
+        raise batch_stopped(batch, *(word.decode() for word in rest))
+    state, epoch = rest
+    if outcome == b"conflict":
+        raise Conflict(
+            f"the id {id!r} stands for another request already (state {state.decode()}): "
+            "take another id, or delete that job"
+        )
+    if outcome == b"deleted":
+        raise JobNotFound(f"job {id!r} was deleted")
+    return Submitted(outcome == b"new", State(state.decode()), int(epoch))
 
 
 _LISTED = (

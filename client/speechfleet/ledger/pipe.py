@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import hiredis
@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 
 Argument = str | bytes | int | float
 
-BATCH = 128
+BATCH = 512
 """Commands in one write."""
 BATCH_BYTES = 256 << 10
 """Bytes after which a write takes no further command."""
@@ -43,6 +43,17 @@ class Pipe:
 
     async def call(self, *command: Argument) -> Any:
         """The reply, as redis-py gives it for this command."""
+        reply = await self._enqueue(command)
+        as_told = self._callbacks.get(str(command[0]))
+        return as_told(reply) if as_told is not None else reply
+
+    async def call_all(self, commands: Iterable[Sequence[Argument]]) -> list[Any]:
+        """The raw replies, or errors, in the commands' order: no task for each of many."""
+        futures = [self._enqueue(command) for command in commands]
+        await asyncio.wait(futures)
+        return [future.exception() or future.result() for future in futures]
+
+    def _enqueue(self, command: Sequence[Argument]) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((_pack(command), future))
         if self._writing < WRITES:
@@ -50,9 +61,7 @@ class Pipe:
             writer = asyncio.create_task(self._write())
             self._writers.add(writer)
             writer.add_done_callback(self._writers.discard)
-        reply = await future
-        as_told = self._callbacks.get(str(command[0]))
-        return as_told(reply) if as_told is not None else reply
+        return future
 
     async def _write(self) -> None:
         try:
@@ -115,9 +124,9 @@ class Pipe:
         await asyncio.gather(*self._writers, return_exceptions=True)
 
 
-def _pack(command: tuple[Argument, ...]) -> bytes:
+def _pack(command: Sequence[Argument]) -> bytes:
     """As RESP."""
-    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # it takes any length
+    packed: bytes = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]  # it takes any length
     return packed
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
 from importlib import resources
@@ -44,6 +44,28 @@ class Scripts:
         self.pipe = Pipe(redis)
         self.may_pass_memory_limit = False
         """Whether the server knows script flags (Redis 7, Valkey)."""
+
+    async def run_all(
+        self, name: str, calls: Iterable[tuple[Sequence[str], Sequence[Argument]]]
+    ) -> list[Any]:
+        """Each call's reply or error (one of ours), in order."""
+        source, digest = self._source(name)
+        commands = [("EVALSHA", digest, len(keys), *keys, *arguments) for keys, arguments in calls]
+        replies = await self.pipe.call_all(commands)
+        if any(isinstance(reply, NoScriptError) for reply in replies):
+            await self._load(source)
+            # Idempotent: what was done is found to be done.
+            replies = await self.pipe.call_all(commands)
+        return [self._told(reply) for reply in replies]
+
+    def _told(self, reply: Any) -> Any:
+        if not isinstance(reply, Exception):
+            return reply
+        try:
+            with self._errors():
+                raise reply
+        except Exception as error:  # noqa: BLE001 # the caller decides
+            return error
 
     async def run(self, name: str, keys: Sequence[str], *arguments: Argument) -> Any:
         source, digest = self._source(name)
