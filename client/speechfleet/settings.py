@@ -7,7 +7,7 @@ environment only.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -35,6 +35,18 @@ class Limits(BaseModel):
     requests: int = Field(0, ge=0, description="a minute; 0: unknown")
     units: int = Field(0, ge=0, description="characters or tokens a minute, as the model counts")
     concurrent: int = Field(0, ge=0, description="calls at once")
+
+
+class Price(BaseModel):
+    """What a model's provider asks for speech; estimates and limits of cost go by it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    per_million: float = Field(ge=0, description="money for a million units")
+    unit: Literal["characters", "bytes", "tokens", "minutes"] = "characters"
+    currency: str = "USD"
+    date: str = Field("", description="when it was looked up")
+    source: str = Field("", description="where")
 
 
 class Timeouts(BaseModel):
@@ -79,6 +91,9 @@ class Settings(BaseSettings):
     limits: dict[str, Limits] = Field(
         default_factory=dict,
         description="JSON: provider or provider/model -> requests, units, ...",
+    )
+    prices: dict[str, Price] = Field(
+        default_factory=dict, description="JSON: provider or provider/model -> per_million, unit"
     )
     look_ahead: int = Field(3, ge=0, description="segments of a job spoken ahead of the stream")
     grace: float = Field(20.0, ge=0, description="seconds that SIGTERM leaves to running jobs")

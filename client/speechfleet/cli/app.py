@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from speechfleet.cli import doctor, jobs, output, providers, running, speaking
+from speechfleet.cli import batch, doctor, jobs, output, providers, running, speaking
 from speechfleet.errors import (
     InvalidRequest,
     JobCancelled,
@@ -40,12 +40,15 @@ GROUPS = {
     "Jobs": (
         jobs.status, jobs.cancel, jobs.retry, jobs.delete, jobs.show, jobs.jobs, jobs.usage,
     ),
+    "Corpora": (batch.batches,),
     "Fleet": (running.up, running.worker, running.workers, running.drain, doctor.doctor),
     "Providers": (providers.providers, providers.voices),
 }  # fmt: skip
 for group, commands in GROUPS.items():
     for command in commands:
         app.command(rich_help_panel=group)(command)
+
+app.add_typer(batch.group, rich_help_panel="Corpora")
 
 
 def _version(asked: bool) -> None:

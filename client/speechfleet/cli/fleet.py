@@ -21,24 +21,24 @@ PATIENCE = 60.0
 Work = Callable[[AsyncClient], Awaitable[T]]
 
 
-def on_fleet(work: Work[T], *, start: bool = False) -> T:
+def on_fleet(work: Work[T], *, start: bool = False, workers: int = 1) -> T:
     """Do it on the fleet of the command; see `settings_of_fleet`."""
-    with settings_of_fleet(start=start) as settings:
+    with settings_of_fleet(start=start, workers=workers) as settings:
         return asyncio.run(_with_client(settings, work))
 
 
 @contextmanager
-def settings_of_fleet(*, start: bool = False) -> Iterator[Settings]:
+def settings_of_fleet(*, start: bool = False, workers: int = 1) -> Iterator[Settings]:
     """The fleet of the environment; without one, this user's embedded fleet.
 
-    ``start``: bring that up, with a worker, where none runs. Otherwise only its server is, if
-    it ever ran, to look up what it did; if it never did, the settings stay without a server.
+    ``start``: bring that up, with so many workers, where none runs. Otherwise only its server
+    is, if it ever ran, to look up what it did; if it never did, the settings stay without one.
     """
     settings = Settings.load()
     if settings.redis_url is not None:
         yield settings
         return
-    with _started(settings) if start else _looked_up(settings) as embedded:
+    with _started(settings, workers) if start else _looked_up(settings) as embedded:
         yield embedded
 
 
@@ -48,8 +48,8 @@ async def _with_client(settings: Settings, work: Work[T]) -> T:
 
 
 @contextmanager
-def _started(settings: Settings) -> Iterator[Settings]:
-    with open_fleet(default_folder()) as fleet:
+def _started(settings: Settings, workers: int) -> Iterator[Settings]:
+    with open_fleet(default_folder(), workers=workers) as fleet:
         yield _of(settings, fleet.redis_url, fleet.store_url)
 
 
