@@ -55,11 +55,24 @@ class Delivery:
         return self._folder.has(self._folder.audio_path(item, request.format))
 
     async def deliver(self, ended: Sequence[tuple[Result, Order | None]]) -> list[Entry]:
-        """The entries, written down. What was withdrawn, or cannot be told, has none."""
+        """The entries, written down; those that tell something new are returned.
+
+        What was withdrawn, or cannot be told, has none. Where an answer of Redis was lost, an
+        item may have been sent and spoken (from the cache) once more.
+        """
         found = await asyncio.gather(*(self._entry(result, order) for result, order in ended))
         entries = [entry for entry in found if entry is not None]
+        fed = {result.item for result, order in ended if order is not None}
+        new = [entry for entry in entries if entry["id"] in fed or not self._is_repeated(entry)]
         await asyncio.to_thread(self.manifest.append, entries)
-        return entries
+        return new
+
+    def _is_repeated(self, entry: Entry) -> bool:
+        mark = self.manifest.get(entry["id"])
+        return mark is not None and (mark.digest, mark.state) == (
+            entry["digest"],
+            State.SUCCEEDED,
+        )
 
     async def _entry(self, result: Result, order: Order | None) -> Entry | None:
         if result.withdrawn:
