@@ -154,7 +154,7 @@ class Budgets:
 
     async def _one(self, model: str) -> Budget:
         budget = BudgetKeys(model)
-        values, live, batch, (seconds, _) = await asyncio.gather(
+        values, live, batch, (seconds, micros) = await asyncio.gather(
             self._scripts.call("HMGET", budget.budget, "rate", "refused", "paused"),
             self._scripts.call("ZCARD", budget.live),
             self._scripts.call("ZCARD", budget.batch),
@@ -167,7 +167,7 @@ class Budgets:
             rate=min(rate or known, known or rate),
             found=bool(rate) and (not known or rate < known),
             refused=int(refused),
-            paused=max(0.0, paused / 1000 - float(seconds)),
+            paused=max(0.0, paused / 1000 - float(seconds) - float(micros) / 1e6),
             waiting={"live": int(live), "batch": int(batch)},
         )
 

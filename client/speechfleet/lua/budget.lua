@@ -8,7 +8,7 @@
 --        0 where that is not known
 --
 -- Requests and units are paced (GCRA): `tat` is when the next is due. Where the limit of
--- requests is not known, `rate` is what was found: doubled every second until a first refusal,
+-- requests is not known, `rate` is what was found: doubled every 2 s until a first refusal,
 -- then brought near by small steps. A bucket is empty whenever it refuses, so what it gave
 -- between two refusals, over the time between them, is its rate.
 local BUDGET, WOKEN, CALLS = KEYS[1], KEYS[4], KEYS[5]

@@ -18,7 +18,7 @@ if UNITS > 0 then
 end
 if CONCURRENT > 0 then
   for _, lease in ipairs(redis.call('ZRANGE', CALLS, 0, -1)) do
-    local boot = string.match(lease, '^(.*):%d+/')
+    local boot = string.match(lease, '^(.*):[^:]*/')
     if redis.call('HEXISTS', KEYS[8], boot or '') == 0 then
       redis.call('ZREM', CALLS, lease)
     end

@@ -12,7 +12,7 @@ if ARGV[13] ~= '1' and redis.call('EXISTS', KEYS[7]) == 1 then
   return {'stored'}
 end
 local function alive(token)
-  return redis.call('HEXISTS', KEYS[8], string.match(token, '^(.*):%d+$') or '') == 1
+  return redis.call('HEXISTS', KEYS[8], string.match(token, '^(.*):[^:]*$') or '') == 1
 end
 local NAME, TOKEN, INDEX = ARGV[4], ARGV[5], ARGV[6]
 local holder = redis.call('GET', KEYS[6])
@@ -74,16 +74,16 @@ local gone = math.min(AT - b.seen, 1000)
 if b.tat > AT - 100 or before_me > 0 then
   b.busy = b.busy + gone
   if b.mode == SEARCHING then
-    b.rate = b.rate * 2 ^ (gone / 1000)
+    b.rate = b.rate * 2 ^ (gone / 2000)
   elseif b.mode == NARROWING then
-    b.rate = b.rate * 2 ^ (gone / 8000)
+    b.rate = b.rate * 2 ^ (gone / 10000)
   elseif b.mode == FOUND then
     -- Slowly where it was found; faster the longer nothing is refused: it may have been raised.
-    local step = 0.00008
+    local step = 0.00012
     if b.accepted > 1500 or b.busy > 600000 then
       step = 0.002
     elseif b.accepted > 600 or b.busy > 120000 then
-      step = 0.0004
+      step = 0.0006
     end
     b.rate = b.rate * (1 + step)
   end

@@ -144,7 +144,8 @@ class WireServer(ABC):
 
     ``milliseconds`` of speech a character; ``pace``: seconds of wall time a second of audio
     takes (1.0 real time, 0 at once); ``latency``: seconds before the first audio; ``keys``: who
-    may call, empty for anybody; ``limit``: what refuses calls beyond it. Holds hundreds of connections at once.
+    may call, empty for anybody; ``limit``: what refuses calls beyond it. Holds hundreds of
+    connections at once.
     """
 
     faults: ClassVar[frozenset[str]] = HTTP_FAULTS
