@@ -22,6 +22,7 @@ import time
 from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -38,7 +39,7 @@ from speechfleet_worker.providers.espeak import EspeakOptions, EspeakTTSModel
 from tests.benchmarks.floors import Floors, main, resident
 
 CORPUS = Path(__file__).with_name("ljspeech.csv.gz")
-ORDER = {"model": "espeak/espeak-ng", "voice": "en-us"}
+ORDER: dict[str, Any] = {"model": "espeak/espeak-ng", "voice": "en-us"}
 CORES = os.cpu_count() or 1
 PEAK_MB, RESUME, OF_PLAIN = 512, 15, 0.5
 SUBMITS, GROWTH_MB, FIRST = 10_000, 50, 10_000
