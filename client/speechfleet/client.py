@@ -7,16 +7,19 @@ import copy
 import itertools
 import uuid
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NotRequired, Self, TypedDict
 
 from pydantic import SecretStr
 
 from speechfleet import tracing
+from speechfleet.corpus.batch import AsyncBatch, Texts
+from speechfleet.corpus.captions import Form
 from speechfleet.errors import InvalidRequest
 from speechfleet.job import AsyncJob
 from speechfleet.jobs import Lane, Request, SegmentMode, Wire, check_id
-from speechfleet.ledger import Connection, Fleet, Hub, Jobs, Telemetry
+from speechfleet.ledger import Batches, Connection, Fleet, Hub, Jobs, Telemetry
 from speechfleet.ledger.jobs import Submitted
 from speechfleet.overview import Overview
 from speechfleet.session import OPEN_TIMEOUT, AsyncSession
@@ -69,6 +72,7 @@ class AsyncClient(Overview):
         self.connection = Connection(settings)
         namespace = check_id(settings.namespace)
         super().__init__(settings, namespace, Jobs(self.connection), Fleet(self.connection))
+        self.batches = Batches(self.connection)
         self.hub = Hub(self.connection)
         self.telemetry = Telemetry(self.connection)
         self._opened: list[Store] = []
@@ -188,6 +192,32 @@ class AsyncClient(Overview):
         request = Request(text=msg.text(), options=options, name=msg.name, role=msg.role, **known)
         request.check(self.settings.max_text)
         return check_id(msg.id), request
+
+    def batch(
+        self,
+        items: Texts = (),
+        *,
+        id: str | None = None,
+        out: Path | str | None = None,
+        remote: bool = False,
+        captions: Form | None = None,
+        window: int | None = None,
+        max_chars: float | None = None,
+        max_cost: float | None = None,
+        **order: Any,
+    ) -> AsyncBatch:
+        """Many texts, spoken once each; nothing is sent before its `results` are read.
+
+        ``items``: any iterable, read lazily, of texts, (id, text), Msg, or mappings with
+        ``text``, ``id`` and any field of the order. ``out``: a folder for audio and manifest,
+        by which a later run goes on; without, the entries name objects of the store.
+        ``window``: items in the fleet at once. ``max_chars``, ``max_cost``: what this run may
+        spend. ``order`` as in `submit`. Without items: the handle of the batch ``id``.
+        """
+        return AsyncBatch(
+            self, items, order, id=id, out=out, remote=remote, captions=captions,
+            window=window, max_chars=max_chars, max_cost=max_cost,
+        )  # fmt: skip
 
     def job(self, id: str) -> AsyncJob:
         """The handle of a job that was submitted, here or elsewhere; nothing is asked yet."""

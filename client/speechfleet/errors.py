@@ -11,6 +11,8 @@
     │   ├── MissingExtra            a package that an extra installs
     │   └── FolderInUse             another fleet runs on the same data folder
     ├── JobNotFound                 no record under this id
+    ├── BatchNotFound               no batch under this id
+    ├── BatchStopped                the batch takes no items; carries the code of the cause
     ├── NewerRecord                 a record written by a newer version
     ├── IllegalTransition           the job's state does not allow it
     ├── ResultTimeout               not finished in the time that was given
@@ -49,6 +51,8 @@ class SpeechFleetError(Exception):
 
     code: str = "error"
     retryable: bool = False
+    of_account: ClassVar[bool] = False
+    """Whether every other job of the provider's account would fail of it, too."""
 
     def __init__(
         self, message: str, *, code: str | None = None, retryable: bool | None = None
@@ -216,6 +220,18 @@ class JobNotFound(SpeechFleetError, LookupError):
     code = "job_not_found"
 
 
+class BatchNotFound(SpeechFleetError, LookupError):
+    """No batch under this id in this namespace (never opened, expired, or deleted)."""
+
+    code = "batch_not_found"
+
+
+class BatchStopped(SpeechFleetError):
+    """The batch was stopped or cancelled: mend the cause and run it again, it goes on."""
+
+    code = "batch_stopped"
+
+
 class NewerRecord(SpeechFleetError):
     """The record was written by a newer speechfleet than this one; upgrade this side."""
 
@@ -367,12 +383,14 @@ class AuthenticationFailed(ProviderError):
     """The key is missing, wrong, or not allowed to do this (401, 403)."""
 
     code = "authentication_failed"
+    of_account = True
 
 
 class QuotaExceeded(ProviderError):
     """No credit, or the free quota is used up: waiting does not help, paying does."""
 
     code = "quota_exceeded"
+    of_account = True
 
 
 class RequestRejected(ProviderError):

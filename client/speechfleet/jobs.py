@@ -3,7 +3,7 @@
     submit ─▶ QUEUED ──claim──▶ RUNNING ──finish──▶ SUCCEEDED ─┐
                 ▲ ▲                │ │                          ├─retry─▶ QUEUED, next epoch
                 │ └─requeue/recover┘ ├──fail─────▶ FAILED ──────┤
-                └──────back_off──────┘                          │
+                └───back_off, park───┘                          │
               QUEUED, RUNNING ─────────cancel──▶ CANCELLED ─────┘
 
 Each transition is one script in ``lua/``, so that it happens once or not at all; the scripts
@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Literal
+from urllib.parse import unquote
 
 from speechfleet.errors import (
     EmptyText,
@@ -61,6 +62,9 @@ class Event(StrEnum):
     """The token's holder has stored the audio."""
     BACK_OFF = "back_off"
     """The attempt failed; another one is due later."""
+    PARK = "park"
+    """What it needs is busy: another job speaks the same text, or the account's limit is reached.
+    It waits without a slot, and is woken."""
     FAIL = "fail"
     """No further attempt."""
     REQUEUE = "requeue"
@@ -80,6 +84,7 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
     State.RUNNING: {
         Event.FINISH: State.SUCCEEDED,
         Event.BACK_OFF: State.QUEUED,
+        Event.PARK: State.QUEUED,
         Event.FAIL: State.FAILED,
         Event.REQUEUE: State.QUEUED,
         Event.RECOVER: State.QUEUED,
@@ -177,6 +182,8 @@ class Request:
     """More text may come: a session that nobody has completed."""
     trace: str = ""
     """The W3C traceparent of its submit; shapes nothing that is heard."""
+    batch: str = ""
+    """The batch that the job is an item of; "" for none."""
 
     @property
     def provider(self) -> str:
@@ -372,6 +379,7 @@ class Record:
             role=get("role", "assistant"),
             open=get("open") == "1",
             trace=get("trace", ""),
+            batch=unquote(get("batch", "")),
         )
 
 

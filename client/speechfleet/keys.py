@@ -19,6 +19,18 @@
     speechfleet.1:expiring                    zset: ended streams with their bytes, by expiry
     speechfleet.1:counts                      hash: sums of what workers counted, for metrics
     speechfleet.1:catalogue                   hash: provider -> its models and voices, as JSON
+    speechfleet.1:batches:<ns>                zset: batches by the time they were opened
+    speechfleet.1:batch:<ns>:<batch>          hash: a batch, its counters and sums
+    speechfleet.1:items:<ns>:<batch>          set: its jobs that are queued or running
+    speechfleet.1:failures:<ns>:<batch>       set: its jobs that failed
+    speechfleet.1:results:<ns>:<batch>        stream: how its jobs ended, until it is folded
+    speechfleet.1:speaking:<ns>:<hash>        string: the job and token that speak a segment
+    speechfleet.1:awaited:<ns>:<hash>         set: parked jobs that wait for this segment
+    speechfleet.1:budgets                     set: budgets that parked jobs wait for
+    speechfleet.1:budget:<model>              hash: what its provider's account allows, and took
+    speechfleet.1:line:<lane>:<model>         zset: parked jobs that wait for it, by age
+    speechfleet.1:woken:<model>               zset: jobs that a place is kept for, until then
+    speechfleet.1:calls:<model>               zset: calls under way, where their number is limited
     speechfleet.1:ended:<ns>:<id>             channel: a job ended
     speechfleet.1:opened:<ns>:<id>            channel: a worker has taken a session
     speechfleet.1:cancelled                   channel: "<job> <token>" of what was cancelled
@@ -54,6 +66,15 @@ PATTERNS = {
     "USES": f"{PREFIX}:uses:{{namespace}}:",
     "BYTES": f"{PREFIX}:bytes",
     "EXPIRING": f"{PREFIX}:expiring",
+    "BATCHES": f"{PREFIX}:batches:{{namespace}}",
+    "BATCH": f"{PREFIX}:batch:{{namespace}}:",
+    "ITEMS": f"{PREFIX}:items:{{namespace}}:",
+    "FAILURES": f"{PREFIX}:failures:{{namespace}}:",
+    "RESULTS": f"{PREFIX}:results:{{namespace}}:",
+    "SPEAKING": f"{PREFIX}:speaking:{{namespace}}:",
+    "AWAITED": f"{PREFIX}:awaited:{{namespace}}:",
+    "BUDGETS": f"{PREFIX}:budgets",
+    "LINE": f"{PREFIX}:line:",
     "ENDED": f"{PREFIX}:ended:{{job}}",
     "OPENED": f"{PREFIX}:opened:{{job}}",
     "WORKER": f"{PREFIX}.worker.",
@@ -63,6 +84,8 @@ PATTERNS = {
 }
 """What the scripts call them. ``{namespace}`` and ``{job}`` (``<ns>:<id>``) are encoded."""
 
+BUDGETS = PATTERNS["BUDGETS"]
+BUDGET_LANES = ("live", "batch")
 DELAYED = PATTERNS["DELAYED"]
 BEATS = PATTERNS["BEATS"]
 LISTS = PATTERNS["LISTS"]
@@ -118,6 +141,52 @@ class JobKeys:
     @property
     def opened(self) -> str:
         return self._fill("OPENED")
+
+
+class BatchKeys:
+    """The keys of one batch; `encoded` is how records name it."""
+
+    def __init__(self, namespace: str, id: str) -> None:
+        self.namespace = namespace
+        self.id = id
+        self.encoded = encode(id)
+        self.batch, self.items, self.failures, self.results = (
+            PATTERNS[pattern].replace("{namespace}", encode(namespace)) + self.encoded
+            for pattern in ("BATCH", "ITEMS", "FAILURES", "RESULTS")
+        )
+
+
+class BudgetKeys:
+    """The keys of what one model of one account may be asked for; `name` stands for it."""
+
+    def __init__(self, model: str) -> None:
+        self.name = encode(model)
+        self.budget = f"{PREFIX}:budget:{self.name}"
+        self.live, self.batch = (f"{PATTERNS['LINE']}{lane}:{self.name}" for lane in BUDGET_LANES)
+        self.woken = f"{PREFIX}:woken:{self.name}"
+        self.calls = f"{PREFIX}:calls:{self.name}"
+
+
+def speaking(namespace: str, hash: str) -> str:
+    return PATTERNS["SPEAKING"].replace("{namespace}", encode(namespace)) + hash
+
+
+def uses(namespace: str, hash: str) -> str:
+    return PATTERNS["USES"].replace("{namespace}", encode(namespace)) + hash
+
+
+def budgets() -> str:
+    """A pattern for SCAN over every budget."""
+    return f"{PREFIX}:budget:*"
+
+
+def model_of_budget(name: str) -> str:
+    """From a budget's key, or from its name."""
+    return unquote(name.rpartition(":")[2])
+
+
+def batches(namespace: str) -> str:
+    return PATTERNS["BATCHES"].replace("{namespace}", encode(namespace))
 
 
 def index(namespace: str, state: str) -> str:

@@ -28,6 +28,28 @@ class Endpoint(BaseModel):
     limits: dict[str, int] = Field(default_factory=dict, description="e.g. input, slots")
 
 
+class Limits(BaseModel):
+    """What all workers together may ask of one model of a provider's account."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    requests: int = Field(0, ge=0, description="a minute; 0: unknown")
+    units: int = Field(0, ge=0, description="characters or tokens a minute, as the model counts")
+    concurrent: int = Field(0, ge=0, description="calls at once")
+
+
+class Price(BaseModel):
+    """What a model's provider asks for speech; estimates and limits of cost go by it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    per_million: float = Field(ge=0, description="money for a million units")
+    unit: Literal["characters", "bytes", "tokens", "minutes"] = "characters"
+    currency: str = "USD"
+    date: str = Field("", description="when it was looked up")
+    source: str = Field("", description="where")
+
+
 class Timeouts(BaseModel):
     """The four time-outs of a provider call, in seconds."""
 
@@ -61,9 +83,18 @@ class Settings(BaseSettings):
     stream_window: int = Field(32 << 20, gt=0, description="bytes of a long job's audio in Redis")
     stream_bytes: int = Field(512 << 20, gt=0, description="bytes of audio in Redis, all jobs")
 
+    batch_window: int = Field(2000, ge=1, description="items of a batch under way at once")
+
     slots: int = Field(100, ge=1, description="jobs a worker process speaks at once")
     provider_slots: dict[str, int] = Field(
         default_factory=dict, description='JSON, e.g. {"openai": 20}; else all slots'
+    )
+    limits: dict[str, Limits] = Field(
+        default_factory=dict,
+        description="JSON: provider or provider/model -> requests, units, ...",
+    )
+    prices: dict[str, Price] = Field(
+        default_factory=dict, description="JSON: provider or provider/model -> per_million, unit"
     )
     look_ahead: int = Field(3, ge=0, description="segments of a job spoken ahead of the stream")
     grace: float = Field(20.0, ge=0, description="seconds that SIGTERM leaves to running jobs")
@@ -160,6 +191,11 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(item.strip() for item in value.split(",") if item.strip())
         return value
+
+    def limits_of(self, model: str) -> Limits:
+        """Those of the model, else its provider's for each of its models, else unknown."""
+        provider = model.partition("/")[0]
+        return self.limits.get(model) or self.limits.get(provider) or Limits.model_construct()
 
     @property
     def required_store(self) -> str:

@@ -16,9 +16,12 @@ from typing import Any, Self, TypeVar
 
 from speechfleet.chunks import Chunk
 from speechfleet.client import AsyncClient
+from speechfleet.corpus.batch import AsyncBatch, Summary
+from speechfleet.corpus.manifest import Entry
 from speechfleet.job import AsyncJob, Status
 from speechfleet.job import Speech as AsyncSpeech
 from speechfleet.jobs import Record, State
+from speechfleet.ledger import BatchStatus
 from speechfleet.ledger.fleet import Worker
 from speechfleet.session import AsyncSession
 from speechfleet.settings import Settings
@@ -159,9 +162,41 @@ def _each(chunks: AsyncGenerator[Chunk, None], loop: _Loop) -> Generator[Chunk, 
         loop.run(chunks.aclose())
 
 
-async def _next(chunks: Any) -> Chunk | None:
-    chunk: Chunk | None = await anext(chunks, None)
-    return chunk
+class Batch:
+    """Many texts; see `speechfleet.corpus.batch.AsyncBatch`."""
+
+    def __init__(self, batch: AsyncBatch, loop: _Loop) -> None:
+        self._batch = batch
+        self._loop = loop
+        self.id = batch.id
+
+    @property
+    def summary(self) -> Summary:
+        return self._batch.summary
+
+    def run(self) -> Summary:
+        return self._loop.run(self._batch.run())
+
+    def results(self) -> Generator[Entry, None, None]:
+        entries = self._batch.results()
+        try:
+            while (entry := self._loop.run(_next(entries))) is not None:
+                yield entry
+        finally:
+            self._loop.run(entries.aclose())
+
+    def status(self) -> BatchStatus:
+        return self._loop.run(self._batch.status())
+
+    def cancel(self, reason: str = "cancelled by a client") -> int:
+        return self._loop.run(self._batch.cancel(reason))
+
+    def retry_failed(self) -> int:
+        return self._loop.run(self._batch.retry_failed())
+
+
+async def _next(things: AsyncGenerator[T, None]) -> T | None:
+    return await anext(things, None)
 
 
 class Client:
@@ -219,6 +254,9 @@ class Client:
     def submit_many(self, messages: Iterable[Msg | str], **order: Any) -> list[Job]:
         jobs = self._loop.run(self._client.submit_many(messages, **order))
         return [Job(job, self._loop) for job in jobs]
+
+    def batch(self, items: Iterable[Any] = (), **order: Any) -> Batch:
+        return Batch(self._client.batch(items, **order), self._loop)
 
     def job(self, id: str) -> Job:
         return Job(self._client.job(id), self._loop)

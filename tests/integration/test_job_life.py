@@ -10,7 +10,7 @@ import asyncio
 import itertools
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -202,6 +202,14 @@ class JobLife(RuleBasedStateMachine):
         self.lose_owner(State.SUCCEEDED)
 
     @precondition(lambda self: self.model.owner is not None)
+    @rule(kind=st.sampled_from(["segment", "budget"]))
+    def park(self, kind: Literal["segment", "budget"]) -> None:
+        assert self.model.owner is not None
+        self.run(self.model.owner.park(kind, "what it waits for", "live", 0.0))
+        self.lose_owner(State.QUEUED)
+        assert self.run(self.fleet.due()) == 1
+
+    @precondition(lambda self: self.model.owner is not None)
     @rule(retryable=st.booleans())
     def fail(self, retryable: bool) -> None:
         assert self.model.owner is not None
@@ -213,6 +221,7 @@ class JobLife(RuleBasedStateMachine):
                 max_attempts=MAX_ATTEMPTS,
                 delay=0,
                 account="default:m",
+                of_account=False,
                 usage={"calls": 1},
             )
         )

@@ -7,8 +7,10 @@ from functools import partial
 
 from speechfleet import tracing
 from speechfleet.errors import StoreError
-from speechfleet.jobs import Record, Segment
+from speechfleet.jobs import Lane, Record, Segment
 from speechfleet.ledger import Lease
+from speechfleet.ledger.budgets import Call
+from speechfleet_worker.admission import Turnstile
 from speechfleet_worker.lookahead import Ahead
 from speechfleet_worker.models import Voice
 from speechfleet_worker.output import Patience
@@ -20,8 +22,11 @@ from speechfleet_worker.speaking import Piece, speak
 class Caller:
     """Speaks the segments of one job, several at a time; what is stored is not spoken again."""
 
-    def __init__(self, process: Process, lease: Lease, record: Record, voice: Voice) -> None:
+    def __init__(
+        self, process: Process, lease: Lease, record: Record, voice: Voice, recorded: int
+    ) -> None:
         self.voice = voice
+        self.turnstile = Turnstile(process, lease, record.request, voice, recorded)
         self.patient = Patience(process.settings.store_patience)
         self.segments = SegmentStore(process.store, lease.job.namespace)
         self._timeouts = process.settings.timeouts
@@ -43,24 +48,50 @@ class Caller:
         return bytes(stored.pcm)[:size].ljust(size, b"\0")
 
     async def call(self, item: Ahead) -> None:
-        """Fill an `Ahead` with its audio as it comes. Raises SpeechFleetError."""
+        """Fill an `Ahead` with its audio as it comes. Raises SpeechFleetError, Parked."""
         with tracing.span("segment", index=item.segment.index, characters=len(item.segment.text)):
             await self._call(item)
 
     async def _call(self, item: Ahead) -> None:
-        spoken = item.spoken
-        spoken.hash = segment_hash(self._namespace, self._request, item.segment.text, self._salt)
-        stored = await self.patient(partial(self.segments.load, spoken.hash))
-        if stored is not None:
-            spoken.cached, spoken.words = True, stored.words
-            pcm = bytes(stored.pcm)
-            item.give(Piece(pcm, stored.sample_rate, stored.channels, None, {}))
+        item.spoken.hash = segment_hash(
+            self._namespace, self._request, item.segment.text, self._salt
+        )
+        if self._request.lane is Lane.SESSION:
+            # Somebody waits for these words: neither a budget nor an equal text holds them up.
+            if not await self._recall_into(item):
+                await self._speak_into(item)
             return
+        call: Call | None = None
+        async with self.turnstile.order:
+            while call is None:
+                if await self._recall_into(item):
+                    return
+                call = await self.turnstile.enter(item)
+        try:
+            await self._speak_into(item)
+        finally:
+            await self.turnstile.done(call)
+
+    async def _recall_into(self, item: Ahead) -> bool:
+        spoken = item.spoken
+        stored = await self.patient(partial(self.segments.load, spoken.hash))
+        if stored is None:
+            return False
+        spoken.cached, spoken.words = True, stored.words
+        item.give(Piece(bytes(stored.pcm), stored.sample_rate, stored.channels, None, {}))
+        return True
+
+    async def _speak_into(self, item: Ahead) -> None:
+        spoken = item.spoken
         pieces = speak(self.voice.model(), item.segment.text, self._timeouts)
-        async with aclosing(pieces):
-            async for piece in pieces:
-                spoken.usage = piece.usage or spoken.usage
-                spoken.request_id = piece.metadata.get("request_id", spoken.request_id)
-                spoken.words = tuple(piece.metadata.get("words", spoken.words))
-                if piece.pcm:
-                    item.give(piece)
+        try:
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    spoken.usage = piece.usage or spoken.usage
+                    spoken.request_id = piece.metadata.get("request_id", spoken.request_id)
+                    spoken.words = tuple(piece.metadata.get("words", spoken.words))
+                    if piece.pcm:
+                        item.give(piece)
+        except RateLimited as error:
+            await self.turnstile.refused(error)
+            raise

@@ -35,6 +35,8 @@ class Ahead:
     is_last: bool
     spoken: Spoken
     task: asyncio.Task[None] | None = None
+    turn: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once all segments before it are done with."""
     _pieces: deque[Piece] = field(default_factory=deque)
     _waiter: asyncio.Future[None] | None = None
 
@@ -126,6 +128,7 @@ class LookAhead(SpokenAhead):
         # The first call starts alone: cutting on ahead must not hold back the first audio.
         self._start()
         while self._under_way:
+            self._under_way[0].turn.set()
             yield self._under_way[0]
             self._under_way.popleft()
             self._start()

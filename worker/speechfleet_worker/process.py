@@ -10,7 +10,7 @@ import uuid
 
 from speechfleet import tracing
 from speechfleet.errors import FleetUnavailable
-from speechfleet.ledger import Connection, Fleet, Hub, Jobs, Telemetry
+from speechfleet.ledger import Budgets, Connection, Fleet, Hub, Jobs, Telemetry
 from speechfleet.settings import Settings
 from speechfleet.store import open_store
 from speechfleet.telemetry import STORE, Tally
@@ -36,6 +36,7 @@ class Process:
         self.connection = Connection(settings, patience=PATIENCE)
         self.jobs = Jobs(self.connection)
         self.fleet = Fleet(self.connection)
+        self.budgets = Budgets(self.connection)
         self.hub = Hub(self.connection)
         self.telemetry = Telemetry(self.connection)
         self.tally = Tally()

@@ -15,6 +15,7 @@ from speechfleet import keys
 from speechfleet.errors import SpeechFleetError
 from speechfleet.ledger import Fleet
 from speechfleet.message import Hint
+from speechfleet_worker.admission import wake
 from speechfleet_worker.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -90,6 +91,7 @@ class Sweeper:
             for work, every in (
                 (self._bury_the_dead, LOOK_EVERY),
                 (self._fleet.due, DUE_EVERY),
+                (self._wake_those_in_line, DUE_EVERY),
                 (self._worker.reconcile, RECONCILE_EVERY),
                 (self._resend_the_lost, LOST_EVERY),
                 (self._describe, DESCRIBE_EVERY),
@@ -110,6 +112,9 @@ class Sweeper:
                 continue
             names = await self._fleet.bury(boot, f"its worker {boot} died")
             log.warning("worker %s died; %d jobs go back in line", boot, len(names))
+
+    async def _wake_those_in_line(self) -> None:
+        await wake(self._fleet, await self._worker.process.budgets.refill())
 
     async def _resend_the_lost(self) -> None:
         popped = await self._fleet.popped()

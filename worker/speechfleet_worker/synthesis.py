@@ -11,6 +11,7 @@ goes on from the last stored segment; if it is not granted, it stops without ano
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from speechfleet.errors import JobNotFound, ProviderError, SpeechFleetError
 from speechfleet.jobs import Record, Request
 from speechfleet.jobs import Segment as StoredSegment
 from speechfleet.ledger import Claim, Lease, LeaseLost
+from speechfleet_worker.admission import Parked, park
 from speechfleet_worker.calling import Caller
 from speechfleet_worker.counting import JobCounts
 from speechfleet_worker.lookahead import LookAhead, Speak, SpokenAhead
@@ -96,6 +98,9 @@ class Execution:
                 await self._track.discard()
         except HandOver:
             await self.lease.hand_over("its worker is draining")
+        except Parked as parked:
+            with contextlib.suppress(LeaseLost):
+                await park(self.lease, self.request, parked)
         except SpeechFleetError as error:
             return await self._fail(record, error)
         except Exception as error:
@@ -131,7 +136,7 @@ class Execution:
         if record.audio > start:
             await self.lease.rewind(start, record.claims, "another attempt")
         async with self._conversation(voice) as voice:
-            caller = Caller(self.process, self.lease, record, voice)
+            caller = Caller(self.process, self.lease, record, voice, len(done))
             track = self._track = Track(
                 self.process, self.lease, record, caller, done=done, counts=counts
             )
@@ -147,6 +152,7 @@ class Execution:
                             raise HandOver
                 await track.finish()
             finally:
+                await caller.turnstile.close()
                 await track.abort()
 
     def _conversation(self, voice: Voice) -> AbstractAsyncContextManager[Voice]:
@@ -189,6 +195,7 @@ class Execution:
                 max_attempts=0 if final else self._settings.max_attempts,
                 delay=delay,
                 account=account(self.lease.job.namespace, self.request.model),
+                of_account=error.of_account,
                 usage={"calls": 1} if isinstance(error, ProviderError) else {},
             )
         except LeaseLost:

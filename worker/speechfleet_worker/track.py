@@ -153,6 +153,7 @@ class Track:
         )
         if not known:
             raise Forgotten
+        self._caller.turnstile.recorded(spoken.hash)
         self._position = segment.end
         self._sums.update(usage)
         self._counts.used(usage)

@@ -6,6 +6,7 @@
     speaking.py    say, submit, listen
     texts.py       where the text of a command comes from
     delivery.py    where its audio goes: a file, stdout, a loudspeaker
+    batch.py       batch and batches, with batch_progress.py and plan.py (--dry-run)
     jobs.py        status, cancel, retry, delete, show, jobs, usage
     running.py     up, worker, workers, drain
     serving.py     gateway, key

@@ -12,7 +12,17 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from speechfleet.cli import doctor, jobs, output, providers, running, serving, sessions, speaking
+from speechfleet.cli import (
+    batch,
+    doctor,
+    jobs,
+    output,
+    providers,
+    running,
+    serving,
+    sessions,
+    speaking,
+)
 from speechfleet.errors import (
     InvalidRequest,
     JobCancelled,
@@ -40,6 +50,7 @@ GROUPS = {
     "Jobs": (
         jobs.status, jobs.cancel, jobs.retry, jobs.delete, jobs.show, jobs.jobs, jobs.usage,
     ),
+    "Corpora": (batch.batches,),
     "Fleet": (running.up, running.worker, running.workers, running.drain, doctor.doctor),
     "Gateway": (serving.gateway, serving.key),
     "Providers": (providers.providers, providers.voices),
@@ -47,6 +58,8 @@ GROUPS = {
 for group, commands in GROUPS.items():
     for command in commands:
         app.command(rich_help_panel=group)(command)
+
+app.add_typer(batch.group, rich_help_panel="Corpora")
 
 
 def _version(asked: bool) -> None:

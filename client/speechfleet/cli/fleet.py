@@ -27,25 +27,27 @@ PATIENCE = 60.0
 Work = Callable[[AsyncClient], Awaitable[T]]
 
 
-def on_fleet(work: Work[T], *, start: bool = False, sessions: bool = False) -> T:
+def on_fleet(work: Work[T], *, start: bool = False, workers: int = 1, sessions: bool = False) -> T:
     """Do it on the fleet of the command; see `settings_of_fleet`."""
-    with settings_of_fleet(start=start, sessions=sessions) as settings:
+    with settings_of_fleet(start=start, workers=workers, sessions=sessions) as settings:
         return asyncio.run(_with_client(settings, work))
 
 
 @contextmanager
-def settings_of_fleet(*, start: bool = False, sessions: bool = False) -> Iterator[Settings]:
+def settings_of_fleet(
+    *, start: bool = False, workers: int = 1, sessions: bool = False
+) -> Iterator[Settings]:
     """The fleet of the environment; without one, this user's embedded fleet.
 
-    ``start``: bring that up, with a worker, where none runs. Otherwise only its server is, if
-    it ever ran, to look up what it did; if it never did, the settings stay without a server.
+    ``start``: bring that up, with so many workers, where none runs. Otherwise only its server
+    is, if it ever ran, to look up what it did; if it never did, the settings stay without one.
     ``sessions``: with a worker that holds realtime sessions.
     """
     settings = Settings.load()
     if settings.redis_url is not None:
         yield settings
         return
-    with _started(settings, sessions) if start else _looked_up(settings) as embedded:
+    with _started(settings, workers, sessions) if start else _looked_up(settings) as embedded:
         yield embedded
 
 
@@ -55,8 +57,8 @@ async def _with_client(settings: Settings, work: Work[T]) -> T:
 
 
 @contextmanager
-def _started(settings: Settings, sessions: bool) -> Iterator[Settings]:
-    with open_fleet(default_folder()) as fleet:
+def _started(settings: Settings, workers: int, sessions: bool) -> Iterator[Settings]:
+    with open_fleet(default_folder(), workers=workers) as fleet:
         embedded = _of(settings, fleet.redis_url, fleet.store_url)
         if sessions and not asyncio.run(_with_client(embedded, _holds_sessions)):
             with _session_worker(settings, fleet.environ):

@@ -21,6 +21,7 @@ from speechfleet.cli.serving import require_gateway
 from speechfleet.client import AsyncClient
 from speechfleet.errors import InvalidRequest, MissingExtra
 from speechfleet.jobs import Lane
+from speechfleet.ledger import Budget, Budgets
 from speechfleet.local import EmbeddedFleet, default_folder
 from speechfleet.local.foreground import run_together
 from speechfleet.local.gateway import gateway_beside
@@ -115,12 +116,13 @@ def worker(
 
 
 def workers(as_json: options.AsJson = False) -> None:
-    """The worker processes that are alive."""
+    """The worker processes that are alive, and what providers' accounts let them ask."""
 
     async def work(client: AsyncClient) -> None:
-        alive = await client.workers()
+        alive, budgets = await client.workers(), await Budgets(client.connection).all()
         if as_json:
-            output.emit({"workers": [asdict(one) for one in alive]})
+            limits = [asdict(one) for one in budgets]
+            output.emit({"workers": [asdict(one) for one in alive], "limits": limits})
             return
         output.table(
             ("boot id", "host", "pid", "version", "jobs", "queues", "not ready"),
@@ -133,8 +135,18 @@ def workers(as_json: options.AsJson = False) -> None:
                 for one in alive
             ],
         )  # fmt: skip
+        if budgets:
+            columns = ("model", "requests a minute", "refused", "paused", "waiting")
+            output.table(columns, map(_limit, budgets))
 
     on_fleet(work)
+
+
+def _limit(budget: Budget) -> tuple[str, ...]:
+    rate = f"{budget.rate:,.0f} ({'found' if budget.found else 'set'})" if budget.rate else ""
+    waiting = ", ".join(f"{count} {lane}" for lane, count in budget.waiting.items() if count)
+    paused = f"{budget.paused:.0f} s" if budget.paused else ""
+    return budget.model, rate, str(budget.refused), paused, waiting
 
 
 def drain(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from speechfleet.client import AsyncClient
 from speechfleet.demo import live_scene, short_scenes
+from speechfleet.demo.batch_scene import resume_batch
 from speechfleet.demo.corpus import articles
 from speechfleet.demo.corpus_scene import speak_corpus
 from speechfleet.demo.inventory import Bill, show_inventory
@@ -63,6 +64,7 @@ async def _perform(fleet: EmbeddedFleet) -> list[str]:
         bill = Bill(stage, [*(text.id for text in articles()), *scenes])
         await bill.open()
         await speak_corpus(stage)
+        await resume_batch(stage)
         await follow_live(stage)
         await cancel_one(stage)
         await submit_twice(stage)

@@ -29,6 +29,7 @@ from speechfleet.jobs import (
     in_seconds,
 )
 from speechfleet.keys import JobKeys
+from speechfleet.ledger.batches import WindowFull, batch_stopped
 from speechfleet.ledger.connection import Connection
 from speechfleet.ledger.pipe import Argument
 
@@ -58,11 +59,13 @@ class Jobs:
     ) -> Submitted:
         """Write record and message at once, or find the same job. Raises Conflict.
 
+        For an item of a batch also WindowFull, and BatchStopped where the batch is not open.
         ``again`` and ``claimed`` write a record which Redis lost, for a client that follows
         the job and for the worker that runs it; JobNotFound where it was deleted.
         """
         names, arguments = _submission(namespace, id, request, how)
-        return _submitted(id, await self._scripts.run("submit", names, *arguments))
+        reply = await self._scripts.run("submit", names, *arguments)
+        return _submitted(id, request.batch, reply)
 
     async def submit_all(
         self, namespace: str, requests: Sequence[tuple[str, Request]]
@@ -73,7 +76,10 @@ class Jobs:
         replies = await self._scripts.run_all(
             "submit", [_submission(namespace, id, request, "new") for id, request in requests]
         )
-        return [_submitted(id, reply) for (id, _), reply in zip(requests, replies, strict=True)]
+        return [
+            _submitted(id, request.batch, reply)
+            for (id, request), reply in zip(requests, replies, strict=True)
+        ]
 
     async def find(self, namespace: str, id: str) -> Record | None:
         raw = await self._scripts.call("HGETALL", JobKeys(namespace, id).record)
@@ -228,10 +234,15 @@ def _submission(
     return (job.record,), [job.name, request.digest, queue, how, *_fields(request)]
 
 
-def _submitted(id: str, reply: Any) -> Submitted:
+def _submitted(id: str, batch: str, reply: Any) -> Submitted:
     if isinstance(reply, Exception):
         raise reply
-    outcome, state, epoch = reply
+    outcome, *rest = reply
+    if outcome == b"full":
+        raise WindowFull
+    if outcome == b"closed":
+        raise batch_stopped(batch, *(word.decode() for word in rest))
+    state, epoch = rest
     if outcome == b"conflict":
         raise Conflict(
             f"the id {id!r} stands for another request already (state {state.decode()}): "
@@ -252,7 +263,8 @@ _LISTED = (
 
 def _fields(request: Request) -> list[Argument]:
     """The request as fields of the record; what has its default is left out."""
-    fields: list[Argument] = ["text", request.text, "model", request.model]
+    fields: list[Argument] = ["batch", keys.encode(request.batch)] if request.batch else []
+    fields += ("text", request.text, "model", request.model)
     optional: dict[str, Argument] = {
         "voice": request.voice,
         "options": "" if not request.options else request.options_json,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -189,9 +189,14 @@ class Lease:
         max_attempts: int,
         delay: float,
         account: str,
+        of_account: bool,
         usage: Mapping[str, int],
-    ) -> Literal["retry", "failed"]:
-        """End the attempt: the next is due in ``delay`` seconds, or there is none."""
+    ) -> Literal["retry", "failed", "withdrawn"]:
+        """End the attempt: the next is due in ``delay`` seconds, or there is none.
+
+        ``of_account``: every other job would fail of this, too. A batch is stopped by it, and
+        the job goes back to whoever feeds the batch, cancelled.
+        """
         reply = await self._scripts.run(
             "fail",
             (self.job.record,),
@@ -203,11 +208,40 @@ class Lease:
             max_attempts,
             int(delay * 1000),
             account,
+            "1" if of_account else "0",
             *_flat(usage),
         )
         if reply == b"lost":
             raise LeaseLost
-        return "retry" if reply == b"retry" else "failed"
+        outcome: Literal["retry", "failed", "withdrawn"] = reply.decode()
+        return outcome
+
+    async def park(
+        self, kind: Literal["segment", "budget"], what: str, lane: str, seconds: float
+    ) -> None:
+        """Back to QUEUED until somebody wakes it, or the seconds are over. See `Budgets.take`.
+
+        ``what``: the hash of the segment that another speaks, or the model that has no room.
+        """
+        reply = await self._scripts.run(
+            "park",
+            (self.job.record,),
+            self.job.name,
+            self.token,
+            kind,
+            what if kind == "segment" else keys.BudgetKeys(what).name,
+            lane,
+            int(seconds * 1000),
+        )
+        if not reply:
+            raise LeaseLost
+
+    async def release(self, hashes: Iterable[str]) -> None:
+        """Segments that this execution took and did not store: others may speak them."""
+        if hashes := tuple(hashes):
+            await self._scripts.run(
+                "release", (self.job.record,), self.job.name, self.token, *hashes
+            )
 
     async def hand_over(self, reason: str) -> None:
         """Back to the head of the line; no-op where the lease is lost."""

@@ -19,8 +19,10 @@ from speechfleet.ledger.pipe import Argument, Pipe
 from speechfleet.message import BEHIND, NUDGE, TASK, TEMPLATE
 from speechfleet.settings import Settings
 
-STAND_ALONE = ("publish", "rewind", "read", "reclaim", "beat")
+STAND_ALONE = ("publish", "rewind", "read", "reclaim", "beat", "batch")
 """Scripts that do without the prelude: they run for every chunk, or several times a second."""
+BUDGET = ("take", "refused", "refill")
+"""Scripts with a beginning of their own, ``lua/budget.lua``."""
 REFUSED_WHEN_FULL = ("submit", "retry")
 """All others pass the memory limit: what was begun can always be ended. Audio has a limit of
 its own, ``stream_bytes``."""
@@ -134,6 +136,8 @@ def source(name: str, settings: Settings) -> str:
     """The script as the server gets it."""
     if name in STAND_ALONE:
         return _read(name)
+    if name in BUDGET:
+        return _read("budget") + _read(name)
     table = ", ".join(
         f"{state} = {{{', '.join(f'{event} = {to.value!r}' for event, to in events.items())}}}"
         for state, events in TRANSITIONS.items()

@@ -9,6 +9,10 @@
 --        BEATS     hash                     DELETED   string
 --        LISTS     set                      SEQUENCE, BYTES  counters
 --        WORKER    prefix, + boot: list (a queue)
+--        BATCH     prefix, + batch: hash    ITEMS     prefix, + batch: set
+--        RESULTS   prefix, + batch: stream  FAILURES  prefix, + batch: set
+--        SPEAKING  prefix, + hash: string   AWAITED   prefix, + hash: set
+--        LINE      prefix, + lane:budget: zset        BUDGETS   set
 --        ENDED, OPENED, CANCELLED  channels
 -- ARGV   1 name of the job, "<namespace>/<id>"; the rest stands in each script's own header
 --
@@ -89,9 +93,33 @@ local function leave_worker()
   redis.call('HDEL', RECORD, 'boot', 'token', 'route')
 end
 
+-- An item of a batch has ended: it is counted, and told to whoever writes the batch's manifest.
+local TOLD = {'epoch', 'state', 'object', 'media_type', 'bytes', 'duration_ms', 'rate', 'model',
+  'voice', 'attempts', 'code', 'message', 'usage.characters', 'usage.billed', 'usage.cached',
+  'usage.tokens_in', 'usage.tokens_out', 'usage.calls', 'usage.audio_ms'}
+local function settle(at, batch)
+  local result, entry = {}, {'name', NAME}
+  for i, value in ipairs(redis.call('HMGET', RECORD, unpack(TOLD))) do
+    if value then
+      result[TOLD[i]] = value
+      table.insert(entry, TOLD[i])
+      table.insert(entry, value)
+    end
+  end
+  redis.call('XADD', RESULTS .. batch, '*', unpack(entry))
+  redis.call('SREM', ITEMS .. batch, NAME)
+  redis.call('HSET', BATCH .. batch, 'updated', at)
+  redis.call('HINCRBY', BATCH .. batch, result.state, 1)
+  if result.state == 'FAILED' then
+    redis.call('SADD', FAILURES .. batch, NAME)
+  elseif result.state == 'SUCCEEDED' and not result['usage.billed'] then
+    redis.call('HINCRBY', BATCH .. batch, 'cached', 1)
+  end
+end
+
 -- One terminal entry, and everything of this epoch begins to expire.
 local function end_epoch(at, ...)
-  local r = get('epoch', 'streamed')
+  local r = get('epoch', 'streamed', 'batch')
   local stream, segments = STREAMS .. r[1], SEGMENTS .. r[1]
   redis.call('XADD', stream, '*', ...)
   redis.call('PEXPIRE', stream, STREAM_TTL)
@@ -101,15 +129,63 @@ local function end_epoch(at, ...)
   redis.call('PEXPIRE', RECORD, RECORD_TTL)
   redis.call('PEXPIRE', segments, RECORD_TTL)
   redis.call('PUBLISH', ENDED, redis.call('HGET', RECORD, 'state'))
+  if r[3] then
+    settle(at, r[3])
+  end
 end
 
--- Name and number pairs from ARGV[first] on, added to the job's and to the day's sums.
+-- Name and number pairs from ARGV[first] on, added to the job's, the batch's and the day's sums.
 local function add_usage(at, account, first)
   local sums = USAGE .. math.floor(at / 86400000) .. ':' .. account
+  local batch = redis.call('HGET', RECORD, 'batch')
   for i = first, #ARGV, 2 do
     redis.call('HINCRBY', RECORD, 'usage.' .. ARGV[i], ARGV[i + 1])
     redis.call('HINCRBY', sums, ARGV[i], ARGV[i + 1])
+    if batch then
+      redis.call('HINCRBY', BATCH .. batch, 'usage.' .. ARGV[i], ARGV[i + 1])
+    end
   end
+end
+
+-- From QUEUED or RUNNING, for good; whoever runs it learns it from the channel. `heard`: code
+-- points of the text; without it those of finished segments.
+local function cancel(state, at, code, reason, heard)
+  local r = get('text_end', 'token')
+  heard = heard and heard ~= '' and heard or r[1] or '0'
+  move(state, 'cancel', at)
+  leave_line()
+  leave_worker()
+  redis.call('HSET', RECORD, 'code', code, 'message', reason, 'ended', at, 'text_end', heard)
+  tell(at, 'cancel', reason)
+  end_epoch(at, 'kind', 'cancelled', 'reason', reason, 'text_end', heard)
+  -- With the token: the hint may come late, when a retry of the job runs already.
+  redis.call('PUBLISH', CANCELLED, NAME .. ' ' .. (r[2] or ''))
+end
+
+-- Everything of a job that has ended; the hashes of segments that no other job uses.
+local function erase(state, epochs)
+  local orphans = {}
+  for epoch = 1, tonumber(epochs) do
+    for _, segment in ipairs(redis.call('LRANGE', SEGMENTS .. epoch, 0, -1)) do
+      local hash = cjson.decode(segment)[6]
+      redis.call('SREM', USES .. hash, NAME)
+      if redis.call('EXISTS', USES .. hash) == 0 then
+        table.insert(orphans, hash)
+      end
+    end
+    redis.call('DEL', STREAMS .. epoch, SEGMENTS .. epoch)
+  end
+  redis.call('ZREM', INDEX .. state, NAME)
+  redis.call('DEL', RECORD)
+  return orphans
+end
+
+-- A segment was stored, or will not be by whoever spoke it: jobs that wait for it look again.
+local function wake(hash)
+  for _, name in ipairs(redis.call('SMEMBERS', AWAITED .. hash)) do
+    redis.call('ZADD', DELAYED, 'XX', 0, name)
+  end
+  redis.call('DEL', AWAITED .. hash)
 end
 
 -- Whether the execution with this token still owns the job.

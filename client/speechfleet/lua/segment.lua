@@ -22,6 +22,9 @@ redis.call('HSET', RECORD, 'audio', audio, 'streak', 0, 'text_end', ARGV[6])
 redis.call('HSETNX', RECORD, 'rate', ARGV[9])
 redis.call('SADD', USES .. ARGV[7], NAME)
 redis.call('PEXPIRE', USES .. ARGV[7], RECORD_TTL)
+if redis.call('DEL', SPEAKING .. ARGV[7]) == 1 then
+  wake(ARGV[7])
+end
 add_usage(at, ARGV[11], 12)
 
 -- The stream is a window: what lies more than `window` bytes back can be read from the store.

@@ -43,6 +43,8 @@ class Capabilities:
     languages: tuple[str, ...] = ()
     streaming_input: bool = False
     streaming_output: bool = True
+    metered: bool = False
+    """Behind an account whose limits are not known: the fleet begins gently and finds them."""
     segment_gap: float = 0.0
     """Seconds of silence that belong between two segments, where the provider leaves none."""
 

@@ -109,6 +109,7 @@ class DashScopeTTSModel(ProviderModel):
         voices=VOICES,
         voice_prefixes=("qwen-tts-", "qwen3-tts-"),
         languages=("zh", "en", "de", "it", "pt", "es", "ja", "ko", "fr", "ru"),
+        metered=True,
     )
     Options = DashScopeOptions
 

@@ -141,6 +141,7 @@ class GeminiTTSModel(ProviderModel):
         sample_rate=24_000,
         default_voice="Kore",
         voices=VOICES,
+        metered=True,
     )
     Options: ClassVar[type[ProviderOptions]] = GeminiOptions
     _clients: ClassVar[LoopClients[_SdkClient]] = LoopClients(lambda client: client.close())

@@ -83,6 +83,7 @@ class OpenAITTSModel(ProviderModel):
         sample_rate=24_000,
         default_voice="alloy",
         voice_prefixes=("voice_",),
+        metered=True,
     )
     Options: ClassVar[type[ProviderOptions]] = OpenAIOptions
     _clients: ClassVar[LoopClients[AsyncOpenAI]] = LoopClients(lambda client: client.close())

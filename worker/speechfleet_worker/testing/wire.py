@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from math import pi, sin
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 HTTP_FAULTS = frozenset(
     {
@@ -132,12 +132,20 @@ class Call:
         self._changed()
 
 
+class Limit(Protocol):
+    """What an account allows; see `speechfleet_worker.testing.limit`."""
+
+    def fault(self) -> Fault | None:
+        """What the next call meets: None where it is allowed."""
+
+
 class WireServer(ABC):
     """A provider on loopback. ``async with Server() as server``, or ``with Server().thread()``.
 
     ``milliseconds`` of speech a character; ``pace``: seconds of wall time a second of audio
     takes (1.0 real time, 0 at once); ``latency``: seconds before the first audio; ``keys``: who
-    may call, empty for anybody. Holds hundreds of connections at once.
+    may call, empty for anybody; ``limit``: what refuses calls beyond it. Holds hundreds of
+    connections at once.
     """
 
     faults: ClassVar[frozenset[str]] = HTTP_FAULTS
@@ -152,6 +160,7 @@ class WireServer(ABC):
         chunk_milliseconds: int = 100,
         keys: Collection[str] = (),
         port: int = 0,
+        limit: Limit | None = None,
     ) -> None:
         self.milliseconds = milliseconds
         self.pace = pace
@@ -160,6 +169,7 @@ class WireServer(ABC):
         self.chunk_milliseconds = chunk_milliseconds
         self.keys = frozenset(keys)
         self.port = port
+        self.limit = limit
         self.calls: list[Call] = []
         self._script: deque[Fault | None] = deque()
         self._waiting: set[asyncio.Event] = set()
@@ -226,6 +236,8 @@ class WireServer(ABC):
     def begin(self, request: dict[str, Any], text: str, key: str = "") -> Call:
         """A new entry of the ledger, with the next fault of the script."""
         fault = self._script.popleft() if self._script else None
+        if self.limit is not None and fault is None:
+            fault = self.limit.fault()
         call = Call(request, text, self.count(text), key, fault, _changed=self._notify)
         self.calls.append(call)
         self._notify()

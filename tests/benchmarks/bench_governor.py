@@ -1,0 +1,82 @@
+"""How much of a limit that nobody told us is used, and how many calls it has to refuse for that.
+
+    .venv/bin/python -m tests.benchmarks.bench_governor
+
+A wire server grants so many requests a second and says nothing of it; a batch wants more. What
+is used counts from the first refusal on (until then the limit is searched for), what is refused
+from the very first call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from speechfleet import AsyncClient, Msg
+from speechfleet.ledger import Budgets
+from speechfleet.local import EmbeddedFleet
+from speechfleet_worker.testing.limit import Bucket
+from speechfleet_worker.testing.openai_server import OpenAIServer
+from tests.benchmarks.floors import Floors, main
+
+RATE = 60.0
+SECONDS = 28.0
+SEARCHED = 5.0
+"""Seconds after the first refusal from which on the use is measured."""
+WORKERS = (1, 2, 4)
+USED, REFUSED = 0.95, 0.01
+MODEL = "openai/tts-1"
+
+
+async def use(workers: int) -> tuple[Bucket, float]:
+    """What the server granted and refused while a batch ran for a while; the rate found."""
+    bucket = Bucket(RATE, burst=RATE / 4)
+    server = OpenAIServer(limit=bucket, milliseconds=1, latency=0.3)
+    with server.thread():
+        async with (
+            running(workers, server.environment()) as fleet,
+            AsyncClient(redis_url=fleet.redis_url) as client,
+        ):
+            began = time.monotonic()
+            texts = [Msg("", f"Text {n}.") for n in range(int(2 * RATE * SECONDS))]
+            await client.submit_many(texts, model=MODEL, voice="alloy", lane="batch")
+            await asyncio.sleep(began + SECONDS - time.monotonic())
+            (budget,) = await Budgets(client.connection).all()
+    return bucket, budget.rate
+
+
+@asynccontextmanager
+async def running(workers: int, environ: dict[str, str]) -> AsyncGenerator[EmbeddedFleet, None]:
+    """A fleet in a folder of its own, started and stopped beside the loop."""
+    with tempfile.TemporaryDirectory() as folder:
+        fleet = EmbeddedFleet(Path(folder), workers=workers, slots=40, environ=environ, grace=0.0)
+        await asyncio.to_thread(fleet.start)
+        try:
+            yield fleet
+        finally:
+            await asyncio.to_thread(fleet.stop)
+
+
+async def measure() -> Floors:
+    floors = Floors()
+    for workers in WORKERS:
+        bucket, found = await use(workers)
+        granted, refused = len(bucket.granted_at), len(bucket.refused_at)
+        since = bucket.refused_at[0] + SEARCHED
+        kept = [at for at in bucket.granted_at if at >= since]
+        allowed = (kept[-1] - since) * RATE
+        name = f"{workers} worker{'s' * (workers > 1)}"
+        floors.at_least(f"{name}: of the allowed rate", len(kept) / allowed, USED, "")
+        floors.at_most(f"{name}: refused", refused / (granted + refused), REFUSED, "")
+        floors.tell(f"{name}: requests a second found", found / 60, "")
+        floors.tell(f"{name}: granted", granted, "")
+    return floors
+
+
+if __name__ == "__main__":
+    sys.exit(main(measure()))

@@ -1,0 +1,290 @@
+"""Batches on a real server: counted once, read back in order, stopped, resumed, forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from typing import Any, Literal
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from speechfleet.chunks import Finished
+from speechfleet.errors import BatchNotFound, BatchStopped, Conflict, JobNotFound
+from speechfleet.jobs import Lane, Request, Segment, State
+from speechfleet.keys import JobKeys
+from speechfleet.ledger import (
+    Batches,
+    BatchState,
+    Claim,
+    Connection,
+    Fleet,
+    Jobs,
+    Lease,
+    LeaseLost,
+    Result,
+    WindowFull,
+)
+from speechfleet.ledger.batches import item_id
+from speechfleet.settings import Settings
+
+NAMESPACE, BATCH = "a tenant", "corpus: 1/2"
+END = Finished(96, 1, "audio/x.wav", "audio/wav", "{}")
+ACCOUNT = "a%20tenant:espeak"
+End = Literal["finish", "fail", "cancel"]
+
+
+class Spoken:
+    """A batch, and a worker that ends its items as it is told."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.jobs, self.batches = Jobs(connection), Batches(connection)
+        self.fleet = Fleet(connection)
+
+    async def open(self, window: int = 100, **about: str) -> None:
+        await self.batches.open(NAMESPACE, BATCH, window=window, about=about)
+
+    async def submit(self, *items: str, text: str = "Hello.") -> None:
+        request = Request(text, "espeak/espeak-ng", lane=Lane.BATCH, batch=BATCH)
+        for item in items:
+            await self.jobs.submit(NAMESPACE, item_id(BATCH, item), request)
+
+    async def claim(self, item: str) -> tuple[Lease, Claim]:
+        job = JobKeys(NAMESPACE, item_id(BATCH, item))
+        lease = Lease(self.connection.scripts, job, f"boot:{item}", "boot")
+        return lease, await lease.claim()
+
+    async def speak(self, item: str, end: End = "finish", **fail: Any) -> str:
+        if end == "cancel":
+            await self.jobs.cancel(NAMESPACE, item_id(BATCH, item), "not wanted")
+            return "cancelled"
+        lease, claim = await self.claim(item)
+        assert claim.outcome == "granted"
+        if end == "fail":
+            how = {"code": "rejected", "retryable": False, "of_account": False, **fail}
+            return await lease.fail(
+                message="no", max_attempts=1, delay=0.0, account=ACCOUNT, usage={}, **how
+            )
+        usage = {"characters": 6, "billed": 6, "calls": 1, "audio_ms": 500}
+        await lease.segment(Segment(0, 0, 96, 0, 6, "hash"), 24_000, 1 << 20, ACCOUNT, usage)
+        assert await lease.finish(END, size=140, rate=24_000)
+        return "finished"
+
+    async def results(self, **how: Any) -> list[Result]:
+        return await self.batches.results(NAMESPACE, BATCH, wait=0, **how)
+
+    async def fold(self, results: Sequence[Result]) -> None:
+        await self.batches.fold(NAMESPACE, BATCH, results)
+
+    async def keys(self) -> set[bytes]:
+        keys: list[bytes] = await self.connection.scripts.call("KEYS", "*")
+        return set(keys)
+
+
+@pytest.fixture
+async def spoken(redis_url: str) -> AsyncIterator[Spoken]:
+    connection = Connection(Settings.load(redis_url=redis_url))
+    await connection.open()
+    yield Spoken(connection)
+    await connection.close()
+
+
+async def test_how_each_item_ended_is_counted_and_told(spoken: Spoken) -> None:
+    await spoken.open(corpus="lines.csv")
+    await spoken.submit("a", "b", "c", "d")
+    await spoken.submit("a")  # again: the same job
+    for item, end in (("b", "finish"), ("a", "fail"), ("c", "cancel")):
+        await spoken.speak(item, end)  # type: ignore[arg-type]  # of the pairs above
+    first, second, third = await spoken.results()
+    assert (first.item, first.state, first.object) == ("b", State.SUCCEEDED, END.object)
+    assert (first.bytes, first.duration, first.sample_rate) == (140, 0.001, 24_000)
+    assert first.usage == {"characters": 6, "billed": 6, "calls": 1, "seconds": 0.5}
+    assert (second.item, second.state, second.code) == ("a", State.FAILED, "rejected")
+    assert (third.item, third.withdrawn) == ("c", True)
+    status = await spoken.batches.get(NAMESPACE, BATCH)
+    assert (status.submitted, status.outstanding, status.unread) == (4, 1, 3)
+    assert (status.succeeded, status.failed, status.cancelled) == (1, 1, 1)
+    assert status.usage == first.usage
+    assert status.about == {"corpus": "lines.csv"}
+    assert [found.id for found in await spoken.batches.list(NAMESPACE)] == [BATCH]
+
+
+async def test_nothing_of_a_folded_item_is_left_in_redis(spoken: Spoken) -> None:
+    await spoken.open()
+    await spoken.submit("seed")
+    await spoken.speak("seed", "fail")
+    await spoken.fold(await spoken.results())
+    before = await spoken.keys()
+    await spoken.submit("a", "b")
+    await spoken.speak("a")
+    await spoken.speak("b", "cancel")
+    results = await spoken.results()
+    await spoken.fold(results)
+    await spoken.fold(results)  # read again after a crash
+    left = {key for key in await spoken.keys() - before if b":usage:" not in key}
+    assert left <= {b"speechfleet.1:beats", b"speechfleet.1:index:a%20tenant:QUEUED"}
+    with pytest.raises(JobNotFound):
+        await spoken.jobs.load(NAMESPACE, item_id(BATCH, "a"))
+    status = await spoken.batches.get(NAMESPACE, BATCH)
+    assert (status.submitted, status.succeeded, status.failed) == (2, 1, 1)
+    assert (status.cancelled, status.unread, status.outstanding) == (0, 0, 0)
+
+
+async def test_the_window_counts_what_is_not_read_back(spoken: Spoken) -> None:
+    await spoken.open(window=2)
+    await spoken.submit("a", "b")
+    with pytest.raises(WindowFull):
+        await spoken.submit("c")
+    await spoken.speak("a")
+    with pytest.raises(WindowFull):
+        await spoken.submit("c")
+    await spoken.submit("b")  # is there already: no room is needed
+    await spoken.fold(await spoken.results())
+    await spoken.submit("c")
+
+
+async def test_an_error_of_the_account_stops_the_batch_and_fails_nothing(spoken: Spoken) -> None:
+    await spoken.open()
+    await spoken.submit("a", "b", "c")
+    (running, _), fault = await spoken.claim("b"), {"code": "quota_exceeded", "of_account": True}
+    assert await spoken.speak("a", "fail", **fault) == "withdrawn"
+    _, claim = await spoken.claim("c")
+    assert (claim.outcome, claim.why) == ("refused", "its batch is stopped")
+    with pytest.raises(BatchStopped, match="no") as stopped:
+        await spoken.submit("d")
+    assert stopped.value.code == "quota_exceeded"
+    assert await running.finish(END, size=1, rate=8000) is False, "it goes on: audio is missing"
+    status = await spoken.batches.get(NAMESPACE, BATCH)
+    assert (status.state, status.code) == (BatchState.STOPPED, "quota_exceeded")
+    assert (status.failed, status.cancelled, status.outstanding) == (0, 2, 1)
+    results = await spoken.results()
+    assert {result.code for result in results} == {"quota_exceeded"}
+    await spoken.fold(results)
+    await spoken.open()
+    await spoken.submit("a", "c")
+    status = await spoken.batches.get(NAMESPACE, BATCH)
+    assert (status.state, status.code, status.outstanding) == (BatchState.OPEN, "", 3)
+
+
+async def test_a_batch_is_cancelled_whatever_its_items_do(spoken: Spoken) -> None:
+    await spoken.open(window=1000)
+    await spoken.submit(*(str(n) for n in range(450)))
+    lease, _ = await spoken.claim("7")
+    await spoken.speak("8")
+    assert await spoken.batches.cancel(NAMESPACE, BATCH, "too dear") == 449
+    with pytest.raises(LeaseLost):
+        await lease.finish(END, size=1, rate=8000)
+    status = await spoken.batches.get(NAMESPACE, BATCH)
+    assert (status.state, status.outstanding, status.cancelled) == (BatchState.CANCELLED, 0, 449)
+    assert status.message == "too dear"
+    with pytest.raises(BatchNotFound):
+        await spoken.batches.cancel(NAMESPACE, "another", "")
+
+
+async def test_what_failed_is_tried_again_also_after_it_was_folded(spoken: Spoken) -> None:
+    await spoken.open()
+    await spoken.submit("a", "b", "c")
+    for item in "abc":
+        await spoken.speak(item, "fail")
+    await spoken.fold((await spoken.results())[:2])
+    await spoken.jobs.delete(NAMESPACE, item_id(BATCH, "b"))
+    assert await spoken.batches.retry_failed(NAMESPACE, BATCH) == 2
+    status = await spoken.batches.get(NAMESPACE, BATCH)
+    assert (status.outstanding, status.failed) == (2, 1)
+    await spoken.speak("a")
+    old, new = await spoken.results()
+    assert (old.item, old.epoch, new.item, new.epoch) == ("c", 1, "a", 2)
+    await spoken.fold([old, new])
+    record = await spoken.jobs.load(NAMESPACE, item_id(BATCH, "c"))
+    assert record.state is State.QUEUED, "the second life goes on"
+
+
+async def test_a_lost_worker_ends_an_item_once(spoken: Spoken) -> None:
+    """The fourth loss fails it, and that is told like any other end."""
+    await spoken.open()
+    await spoken.submit("a")
+    job = JobKeys(NAMESPACE, item_id(BATCH, "a"))
+    for n in range(4):
+        lease = Lease(spoken.connection.scripts, job, f"boot:{n}", "boot")
+        assert (await lease.claim(alone=True)).outcome == "granted"
+        await spoken.fleet.bury("boot", "it died")
+    (result,) = await spoken.results()
+    assert (result.state, result.code) == (State.FAILED, "worker_lost")
+
+
+async def test_an_id_stands_for_one_text_while_it_is_under_way(spoken: Spoken) -> None:
+    await spoken.open()
+    await spoken.submit("a")
+    with pytest.raises(Conflict):
+        await spoken.submit("a", text="Other.")
+
+
+async def test_results_are_waited_for(spoken: Spoken) -> None:
+    await spoken.open()
+    await spoken.submit("a")
+    waiting = asyncio.create_task(spoken.batches.results(NAMESPACE, BATCH, wait=5.0))
+    await asyncio.wait([waiting], timeout=0.05)
+    await spoken.speak("a")
+    (result,) = await waiting
+    assert result.item == "a"
+    assert await spoken.results(after=result.entry) == []
+
+
+async def test_an_ended_batch_expires_and_may_go_on(spoken: Spoken) -> None:
+    await spoken.open()
+    await spoken.submit("a")
+    await spoken.batches.end(NAMESPACE, BATCH)
+    redis = spoken.connection.redis
+    batch_keys = [k for k in await spoken.keys() if b":batch:" in k or b":items:" in k]
+    assert len(batch_keys) == 2
+    assert all([await redis.pttl(key) > 0 for key in batch_keys])
+    await spoken.open()
+    assert all([await redis.pttl(key) == -1 for key in batch_keys])
+    await spoken.batches.delete(NAMESPACE, BATCH)
+    assert await spoken.batches.list(NAMESPACE) == []
+
+
+EVENTS = ["submit", "finish", "fail", "cancel", "fold", "retry"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(EVENTS)), max_size=40))
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_whatever_happens_every_item_is_counted_once(
+    redis_url: str, events: Sequence[tuple[int, str]]
+) -> None:
+    asyncio.run(_live(redis_url, events))
+
+
+async def _live(redis_url: str, events: Sequence[tuple[int, str]]) -> None:
+    connection = Connection(Settings.load(redis_url=redis_url))
+    await connection.redis.flushall()  # the server is the same for every example
+    await connection.open()
+    spoken, told = Spoken(connection), list[Result]()
+    await spoken.open()
+    status = await spoken.batches.get(NAMESPACE, BATCH)
+    for number, event in events:
+        if event == "submit":
+            await spoken.submit(str(number))
+        elif event == "fold":
+            told += (results := await spoken.results(count=number + 1))
+            await spoken.fold(results)
+        elif event == "retry":
+            await spoken.batches.retry_failed(NAMESPACE, BATCH)
+        else:
+            with suppress(JobNotFound, AssertionError):  # there is none, or none to claim
+                await spoken.speak(str(number), event)  # type: ignore[arg-type]  # the others are ends
+        status = await spoken.batches.get(NAMESPACE, BATCH)
+        ended = status.succeeded + status.failed + status.cancelled
+        assert status.submitted == status.outstanding + ended
+        assert status.outstanding == (await spoken.jobs.counts(NAMESPACE))[State.QUEUED]
+    told += await spoken.results()
+    assert len({result.entry for result in told}) == len(told)
+    assert sum(result.state is State.SUCCEEDED for result in told) == status.succeeded
+    await connection.close()

@@ -1,0 +1,174 @@
+"""A batch's folder: its manifest through crashes, what is derived from it, captions, the purse."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from speechfleet.corpus.captions import captions
+from speechfleet.corpus.folder import Folder, batch_of
+from speechfleet.corpus.item import Item
+from speechfleet.corpus.manifest import Manifest, as_corpus
+from speechfleet.corpus.prices import Prices, Purse
+from speechfleet.corpus.seen import Mark, Seen
+from speechfleet.errors import InvalidRequest, MisconfiguredError
+from speechfleet.jobs import Request, Segment
+from speechfleet.settings import Price
+
+
+def entry(id: str, state: str = "SUCCEEDED", **more: Any) -> dict[str, Any]:
+    text = f"The text of {id}."
+    return {"id": id, "text": text, "state": state, "digest": f"d-{id}", "model": "m/m", **more}
+
+
+def failed(id: str) -> dict[str, Any]:
+    error = {"code": "request_rejected", "message": "no"}
+    return entry(id, "FAILED", error=error, voice="v", options={"rate": 1}, format="mp3")
+
+
+def ids(manifest: Manifest) -> list[str]:
+    return [entry["id"] for entry in manifest.entries()]
+
+
+def test_the_last_entry_of_an_id_counts(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.jsonl"
+    with closing(Manifest(path)) as manifest:
+        manifest.append([failed("a"), entry("b")])
+        manifest.append([entry("a")])
+        assert ids(manifest) == ["b", "a"]
+        assert manifest.get("a") == Mark("d-a", "SUCCEEDED", manifest.get("a").number)  # type: ignore[union-attr]  # it is there
+        assert manifest.get("c") is None
+    with closing(Manifest(path)) as manifest:
+        assert ids(manifest) == ["b", "a"]
+
+
+@pytest.mark.parametrize("cut", [1, 10, 40])
+def test_a_line_cut_short_by_a_crash_is_taken_away(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "manifest.jsonl"
+    with closing(Manifest(path)) as manifest:
+        manifest.append([entry("a"), entry("b")])
+    path.write_bytes(path.read_bytes()[:-cut])
+    with closing(Manifest(path)) as manifest:
+        assert ids(manifest) == ["a"]
+        manifest.append([entry("c")])
+        assert ids(manifest) == ["a", "c"]
+    assert len([json.loads(line) for line in path.read_text().splitlines()]) == 2
+
+
+def test_a_manifest_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.jsonl"
+    path.write_text('{"id": "a"}\n')
+    with pytest.raises(InvalidRequest, match=r"manifest\.jsonl:1 is no entry"):
+        Manifest(path)
+
+
+def test_a_manifest_without_a_file(tmp_path: Path) -> None:
+    with closing(Manifest(None)) as manifest:
+        manifest.append([entry("a")])
+        mark = manifest.get("a")
+        assert mark is not None
+        assert mark.state == "SUCCEEDED"
+        assert ids(manifest) == []
+
+
+def test_a_folder_is_one_batch_at_a_time(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert batch_of(out) == ""
+    with closing(Folder(out)) as folder:
+        folder.note({"batch": "one", "corpus": "a long name that is overwritten by a short one"})
+        with pytest.raises(InvalidRequest, match="another batch is being written"):
+            Folder(out)
+        folder.note({"batch": "two"})
+    assert batch_of(out) == "two"
+
+
+def test_what_is_derived_from_the_manifest(tmp_path: Path) -> None:
+    with closing(Folder(tmp_path)) as folder:
+        path = folder.audio_path(Item("a/b", "x"), "wav")
+        done = entry("a/b", path=path.relative_to(tmp_path).as_posix()) | {"text": "one |\ntwo"}
+        folder.manifest.append([failed("c"), failed("d"), done, entry("d")])
+        folder.summarize(openai=True)
+    assert (tmp_path / "metadata.csv").read_text() == (
+        "a%2Fb|one two|one two\nd|The text of d.|The text of d.\n"
+    )
+    [again] = (json.loads(line) for line in (tmp_path / "errors.jsonl").read_text().splitlines())
+    assert again == as_corpus(failed("c"))
+    assert again["error"]["code"] == "request_rejected"
+    assert again["options"] == {"rate": 1}
+    answers = [json.loads(line) for line in (tmp_path / "openai.jsonl").read_text().splitlines()]
+    assert [answer["custom_id"] for answer in answers] == ["c", "a/b", "d"]
+    assert answers[0]["response"] is None
+    assert answers[0]["error"]["code"] == "request_rejected"
+    assert answers[1]["response"]["body"]["path"] == "wavs/a%2Fb.wav"
+
+
+def test_audio_is_linked_or_copied_whole(tmp_path: Path) -> None:
+    stored = tmp_path / "stored"
+    stored.write_bytes(b"audio")
+    with closing(Folder(tmp_path / "out")) as folder:
+        target = folder.audio_path(Item("a", "x"), "wav")
+        for _ in range(2):  # the second time, both are names of one file
+            folder.link(stored, target)
+            assert target.read_bytes() == b"audio"
+            assert target.stat().st_ino == stored.stat().st_ino
+        folder.write(target, b"other")
+        assert folder.has(target)
+        assert [path.name for path in target.parent.iterdir()] == ["a.wav"]
+    assert stored.read_bytes() == b"audio"
+
+
+def test_captions() -> None:
+    text = "One & <two>.\n\nThree --> four."
+    segments = [Segment(0, 0, 48_000, 0, 12, "h"), Segment(1, 48_000, 50_400, 14, 29, "h")]
+    assert captions("srt", text, segments, 24_000) == (
+        "1\n00:00:00,000 --> 00:00:01,000\nOne & <two>.\n\n"
+        "2\n00:00:01,000 --> 00:00:01,050\nThree → four.\n"
+    )
+    assert captions("vtt", text, segments, 24_000).startswith(
+        "WEBVTT\n\n1\n00:00:00.000 --> 00:00:01.000\nOne &amp; &lt;two>.\n\n"
+    )
+    [hours] = [Segment(0, 0, 48_000 * 7262, 0, 3, "h")]
+    assert "--> 02:01:02,000" in captions("srt", text, [hours], 24_000)
+
+
+def test_a_purse_counts_what_is_under_way_as_spent() -> None:
+    prices = Prices({"openai": Price(per_million=1_000_000)})
+    purse = Purse(prices, max_cost=10)
+    most = purse.price(Request("12345678", "openai/tts-1"))
+    assert most.money == 8
+    assert purse.allows(most)
+    purse.reserved += most
+    assert not purse.allows(purse.price(Request("123", "openai/tts-1")))
+    purse.settle(most, billed=0)  # from the cache
+    assert purse.allows(most)
+    purse.reserved += most
+    purse.settle(most, billed=4)
+    assert (purse.spent.characters, purse.spent.money) == (4, 4)
+    assert purse.allows(purse.price(Request("123456", "openai/tts-1")))
+    assert not purse.allows(most)
+    with pytest.raises(MisconfiguredError, match="SPEECHFLEET_PRICES"):
+        purse.price(Request("x", "gemini/x"))
+    assert Purse(prices).price(Request("x", "gemini/x")).money == 0
+
+
+def test_prices_by_unit() -> None:
+    table = {"a": Price(per_million=1e6, unit="bytes"), "a/b": Price(per_million=2e6)}
+    assert Prices(table).cost("a/x", 10, 20) == 20
+    assert Prices(table).cost("a/b", 10, 20) == 20
+    assert Prices(table).cost("c/x", 10) is None
+    assert Prices({}).cost("espeak/espeak-ng", 10) == 0
+    assert Prices({"a": Price(per_million=1e6, unit="minutes")}).cost("a/x", 1800) == 2
+    assert Prices({"a": Price(per_million=1e6, unit="tokens")}).cost("a/x", 40) == 10
+
+
+def test_seen_takes_any_id() -> None:
+    with closing(Seen()) as seen:
+        seen.put("\ud800", Mark("d", "FAILED", 1))
+        seen.put("a", Mark("d", "FAILED", 1))
+        seen.put("a", Mark("e", "SUCCEEDED", 2))
+        assert seen.get("a") == Mark("e", "SUCCEEDED", 2)
+        assert seen.counts() == {"FAILED": 1, "SUCCEEDED": 1}
