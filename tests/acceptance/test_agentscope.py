@@ -115,3 +115,14 @@ async def test_a_fleet_that_is_down_is_no_error_unless_wanted(
         assert response.content is None
     with pytest.raises(FleetUnavailable):
         await FleetTTSModel(MODEL, strict=True).connect()
+
+
+async def test_speech_that_the_player_would_distort_is_told_once(
+    client: AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with FleetTTSModel("espeak/espeak-ng", "en-us", False, client) as model:
+        await model.synthesize(message("A little lower.", "low"))
+        await model.synthesize(message("And again.", "again"))
+    assert caplog.messages == [
+        "espeak/espeak-ng speaks at 22050 Hz; AgentScope's player plays all speech at 24000 Hz"
+    ]

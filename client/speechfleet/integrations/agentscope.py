@@ -3,37 +3,48 @@
     speech = FleetTTSModel("dashscope/qwen3-tts-flash-realtime", voice="Cherry")
     agent = ReActAgent(..., tts_model=speech)
 
-AgentScope itself is not imported: it knows a model by what it does. Its calls for one message
-are connect, push..., synthesize, close, with one id all along; close without synthesize means
-that the reply was interrupted.
+Its calls for one message are connect, push..., synthesize, close, with one id all along; close
+without synthesize means that the reply was interrupted. A model that is not realtime is only
+asked to synthesize. Version 2 has another contract.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import AsyncGenerator
-from typing import Any
+from contextlib import AsyncExitStack, aclosing
+from typing import Any, Self
 
+from speechfleet.chunks import Chunk
 from speechfleet.client import AsyncClient
-from speechfleet.errors import SpeechFleetError
+from speechfleet.errors import MissingExtra, SpeechFleetError
 from speechfleet.session import AsyncSession
-from speechfleet.tts import TTSModelBase, TTSResponse
+from speechfleet.tts import Msg, TTSResponse
+
+try:
+    from agentscope.tts import TTSModelBase
+except ImportError:
+    raise MissingExtra("FleetTTSModel", "agentscope") from None
+
+PLAYED_AT = 24_000
+"""Samples a second that AgentScope's own player takes for granted."""
 
 log = logging.getLogger(__name__)
 
 
 class FleetTTSModel(TTSModelBase):
-    """One message at a time, each a session of the fleet; made to be a ReActAgent's tts_model.
+    """One message at a time, spoken by the fleet; made to be a ReActAgent's tts_model.
 
-    Without ``client`` the settings decide, and the connection is its own from `connect` to
-    `close`. ``stream=False``: `synthesize` answers once, with all of it. ``strict=False``: where
-    the fleet fails, the reply goes on without speech (content None) and a line in the log;
-    ``strict=True`` raises. ``order``: as for `AsyncClient.session`.
+    ``realtime``: each message is a session, spoken while it is written; without, a job of the
+    live lane, spoken when it is whole. Without ``client`` the settings decide, and the
+    connection is its own for as long as a message takes. ``stream=False``: `synthesize` answers
+    once, with all of it. ``strict=False``: where the fleet fails, the reply goes on without
+    speech (content None) and a line in the log; ``strict=True`` raises. ``order``: as for
+    `AsyncClient.session`, or `AsyncClient.submit`.
 
     A message with another id while one is active is a RuntimeError, as in AgentScope.
     """
-
-    supports_streaming_input = True
 
     def __init__(
         self,
@@ -42,12 +53,13 @@ class FleetTTSModel(TTSModelBase):
         stream: bool = True,
         client: AsyncClient | None = None,
         *,
+        realtime: bool = True,
         strict: bool = False,
         **order: Any,
     ) -> None:
         super().__init__(model, stream)
-        # Linear: its player cannot un-hear.
-        self._order = {"model": model, "voice": voice, "linear": True, **order}
+        self.supports_streaming_input = realtime
+        self._order = {"model": model, "voice": voice, **order}
         self._given = client
         self._client: AsyncClient | None = None
         self._connected = False
@@ -55,6 +67,11 @@ class FleetTTSModel(TTSModelBase):
         self._session: AsyncSession | None = None
         self._message: str | None = None
         self._mute = False
+        self._rate_told = False
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        return self
 
     async def connect(self) -> None:
         """Idempotent. The session itself is opened by the first text: many messages have none."""
@@ -66,7 +83,7 @@ class FleetTTSModel(TTSModelBase):
                 self._give_up(error)
 
     async def close(self) -> None:
-        """End what is being said, unless all its text was given; idempotent."""
+        """End what is being said, unless all of it was heard; idempotent."""
         self._connected = False
         try:
             await self._leave()
@@ -77,52 +94,88 @@ class FleetTTSModel(TTSModelBase):
             if client is not None and client is not self._given:
                 await client.close()
 
-    async def push(self, msg: Any, **kwargs: Any) -> TTSResponse:
-        """See `TTSModelBase.push`; ``msg``: AgentScope's or ours."""
+    async def push(  # type: ignore[override]  # AgentScope's response in all but name
+        self, msg: Any, **kwargs: Any
+    ) -> TTSResponse:
+        """Take the text so far; all the audio so far, content None where there is none."""
+        if not self._connected:
+            raise RuntimeError("the model is not connected; call connect() first")
         id, text = self._taken(msg)
         if not text:
             return TTSResponse(is_last=False)
         try:
             session = await self._session_for(id)
-            return (await session.push(text)).response() if session else _nothing(last=False)
+            if session is not None:
+                return (await session.push(text)).response()
         except SpeechFleetError as error:
             self._give_up(error)
-            return _nothing(last=False)
+        return TTSResponse(is_last=False)
 
-    async def synthesize(
+    async def synthesize(  # type: ignore[override]  # AgentScope's response in all but name
         self, msg: Any = None, **kwargs: Any
     ) -> TTSResponse | AsyncGenerator[TTSResponse, None]:
-        """See `TTSModelBase.synthesize`. With ``stream`` always a generator, also of nothing."""
-        id, text = self._taken(msg)
-        responses = self._responses(id, text)
+        """The rest, to its end. With ``stream`` always a generator, also of nothing."""
+        if self.supports_streaming_input and not self._connected:
+            raise RuntimeError("the model is not connected; call connect() first")
+        responses = self._responses(*self._taken(msg))
         if self.stream:
             return responses
-        last = _nothing(last=True)
-        async for response in responses:
-            last = response
+        last = TTSResponse()
+        async with aclosing(responses):
+            async for response in responses:
+                last = response
         return last
 
     async def _responses(self, id: str | None, text: str) -> AsyncGenerator[TTSResponse, None]:
         ended = False
         try:
-            session = self._session
-            if text and session is None:
-                session = await self._session_for(id)
-            if session is not None:
-                async for chunk in session.synthesize(text or None):
+            spoken = self._said if self.supports_streaming_input else self._submitted
+            async with aclosing(spoken(id, text)) as chunks:
+                async for chunk in chunks:
                     ended = chunk.is_last
+                    self._check_rate(chunk)
                     yield chunk.response()
         except SpeechFleetError as error:
             self._give_up(error)
-        finally:
-            await self._leave()
         if not ended:
-            yield _nothing(last=True)
+            yield TTSResponse()
+
+    async def _said(self, id: str | None, text: str) -> AsyncGenerator[Chunk, None]:
+        """The session's audio, to its end; whoever leaves before does not want the rest."""
+        session = await self._session_for(id) if text else self._session
+        if session is None:
+            return
+        ended = False
+        try:
+            async with aclosing(session.synthesize(text or None)) as chunks:
+                async for chunk in chunks:
+                    ended = chunk.is_last
+                    yield chunk
+        finally:
+            await self._leave(heard=ended)
+
+    async def _submitted(self, id: str | None, text: str) -> AsyncGenerator[Chunk, None]:
+        """The same for a text that is whole."""
+        if id is None or not text:
+            return
+        async with AsyncExitStack() as stack:
+            client = self._given
+            if client is None:
+                client = await stack.enter_async_context(AsyncClient())
+            job = await client.submit(Msg("", text, id=id), **self._order)
+            ended = False
+            try:
+                async with aclosing(job.stream(linear=True)) as chunks:
+                    async for chunk in chunks:
+                        ended = chunk.is_last
+                        yield chunk
+            finally:
+                if not ended:
+                    with contextlib.suppress(SpeechFleetError):
+                        await job.cancel("its listener has left")
 
     def _taken(self, msg: Any) -> tuple[str | None, str]:
         """The message's id and text, copied at once: AgentScope goes on writing into it."""
-        if not self._connected:
-            raise RuntimeError("the model is not connected; call connect() first")
         if msg is None:
             return None, ""
         if self._message not in (None, msg.id):
@@ -137,14 +190,28 @@ class FleetTTSModel(TTSModelBase):
         if self._mute or self._client is None:
             return None
         if self._session is None:
-            session = self._client.session(id=id, **self._order)
+            # Linear: AgentScope's player cannot un-hear.
+            session = self._client.session(id=id, linear=True, **self._order)
             await session.open()
             self._session, self._message = session, id
         return self._session
 
-    async def _leave(self) -> None:
+    def _check_rate(self, chunk: Chunk) -> None:
+        if chunk.delta and not self._rate_told and chunk.sample_rate != PLAYED_AT:
+            self._rate_told = True
+            log.warning(
+                "%s speaks at %d Hz; AgentScope's player plays all speech at %d Hz",
+                self.model_name, chunk.sample_rate, PLAYED_AT,
+            )  # fmt: skip
+
+    async def _leave(self, *, heard: bool = False) -> None:
         session, self._session, self._message = self._session, None, None
-        if session is not None:
+        if session is None:
+            return
+        try:
+            if not heard:
+                await session.interrupt()
+        finally:
             await session.close()
 
     def _give_up(self, error: SpeechFleetError) -> None:
@@ -153,7 +220,3 @@ class FleetTTSModel(TTSModelBase):
             raise error
         self._mute = True
         log.warning("the reply goes on without speech: %s: %s", error.code, error)
-
-
-def _nothing(*, last: bool) -> TTSResponse:
-    return TTSResponse(is_last=last)
