@@ -24,8 +24,8 @@ from speechfleet_worker.testing.limit import Bucket
 from speechfleet_worker.testing.openai_server import OpenAIServer
 from tests.benchmarks.floors import Floors, main
 
-RATE = 60.0
-SECONDS = 28.0
+RATE = 100.0
+SECONDS = 26.0
 SEARCHED = 5.0
 """Seconds after the first refusal from which on the use is measured."""
 WORKERS = (1, 2, 4)

@@ -29,6 +29,9 @@ SECONDS = 2.0
 class Provider(TTSModelBase):
     """``instant`` for live jobs, ``sentence`` for the batch."""
 
+    def __init__(self, model_name: str, stream: bool, voice: str) -> None:
+        super().__init__(model_name, stream)
+
     async def synthesize(
         self, msg: Msg | None = None, **kwargs: Any
     ) -> AsyncGenerator[TTSResponse, None]:
