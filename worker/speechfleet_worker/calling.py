@@ -6,7 +6,7 @@ from contextlib import aclosing
 from functools import partial
 
 from speechfleet import tracing
-from speechfleet.errors import StoreError
+from speechfleet.errors import RateLimited, StoreError
 from speechfleet.jobs import Lane, Record, Segment
 from speechfleet.ledger import Lease
 from speechfleet.ledger.budgets import Call

@@ -6,7 +6,9 @@
 -- Reply  names of jobs that are due now
 local HELD = 2000 -- ms for which a place is kept
 redis.call('ZREMRANGEBYSCORE', WOKEN, '-inf', AT)
-local ahead = AT + tonumber(ARGV[5])
+-- While the limit is searched for, what is on its way when it is met will be refused.
+local unsure = b.mode == SEARCHING or b.mode == NARROWING
+local ahead = AT + tonumber(ARGV[5]) * (unsure and 0.4 or 1)
 local next_request, next_unit = due()
 local room = b.paused > ahead and 0 or 200
 if rate() > 0 then
