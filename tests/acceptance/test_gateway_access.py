@@ -126,13 +126,15 @@ async def test_answers_say_what_a_browser_may_do_with_them(web: httpx.AsyncClien
 
 
 async def test_a_key_has_so_many_streams_and_no_more(url: str) -> None:
-    long = order(model=MODEL, voice="", input="Held.", pace=0.05, chunks=600)
+    def long(text: str) -> dict[str, object]:  # equal ones would wait for each other
+        return order(model=MODEL, voice="", input=text, pace=0.05, chunks=600)
+
     async with http(url, KEYS["busy"]) as busy, http(url, KEYS["ours"]) as others:
         async with AsyncExitStack() as held:
-            for _ in range(2):
-                asked = busy.stream("POST", "/v1/audio/speech", json=long)
+            for text in ("Held.", "Held as well."):
+                asked = busy.stream("POST", "/v1/audio/speech", json=long(text))
                 assert (await held.enter_async_context(asked)).status_code == 200
-            refused = await busy.post("/v1/audio/speech", json=long)
+            refused = await busy.post("/v1/audio/speech", json=long("One too many."))
             assert (refused.status_code, code_of(refused)) == (429, "too_many_streams")
             assert int(refused.headers["retry-after"]) > 0
             assert (await others.post("/v1/audio/speech", json=order())).status_code == 200
