@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from speechfleet import keys
 from speechfleet.chunks import Finished, Started, encode
@@ -142,11 +142,8 @@ class Lease:
         self, segment: Segment, rate: int, window: int, account: str, usage: Mapping[str, int]
     ) -> bool:
         """Record a stored segment; False where the server lacks one before it."""
-        reply = await self._scripts.run(
+        reply = await self._run(
             "segment",
-            (self.job.record,),
-            self.job.name,
-            self.token,
             segment.index,
             segment.end,
             segment.text_start,
@@ -165,11 +162,8 @@ class Lease:
 
         False where the server does not hold all the audio.
         """
-        reply = await self._scripts.run(
+        reply = await self._run(
             "finish",
-            (self.job.record,),
-            self.job.name,
-            self.token,
             end.bytes,
             end.object,
             end.media_type,
@@ -197,11 +191,8 @@ class Lease:
         ``of_account``: every other job would fail of this, too. A batch is stopped by it, and
         the job goes back to whoever feeds the batch, cancelled.
         """
-        reply = await self._scripts.run(
+        reply = await self._run(
             "fail",
-            (self.job.record,),
-            self.job.name,
-            self.token,
             code,
             message,
             "1" if retryable else "0",
@@ -223,11 +214,8 @@ class Lease:
 
         ``what``: the hash of the segment that another speaks, or the model that has no room.
         """
-        reply = await self._scripts.run(
+        reply = await self._run(
             "park",
-            (self.job.record,),
-            self.job.name,
-            self.token,
             kind,
             what if kind == "segment" else keys.BudgetKeys(what).name,
             lane,
@@ -239,14 +227,17 @@ class Lease:
     async def release(self, hashes: Iterable[str]) -> None:
         """Segments that this execution took and did not store: others may speak them."""
         if hashes := tuple(hashes):
-            await self._scripts.run(
-                "release", (self.job.record,), self.job.name, self.token, *hashes
-            )
+            await self._run("release", *hashes)
 
     async def hand_over(self, reason: str) -> None:
         """Back to the head of the line; no-op where the lease is lost."""
         await self._scripts.run(
             "requeue", (self.job.record,), self.job.name, "token", self.token, reason, 0
+        )
+
+    async def _run(self, script: str, *arguments: Argument) -> Any:
+        return await self._scripts.run(
+            script, (self.job.record,), self.job.name, self.token, *arguments
         )
 
     def _owned(self, reply: int) -> int:
