@@ -150,7 +150,8 @@ async def of_bare_task(client: AsyncClient, process: subprocess.Popen[str], tag:
     """Jobs a second, from the first message to the last job's end."""
     assert process.stdout is not None
     messages = [
-        message.TEMPLATE.replace("@JOB@", f"bare/{tag}-{number}")
+        message.TEMPLATE.replace("@TASK@", message.TASK)
+        .replace("@JOB@", f"bare/{tag}-{number}")
         .replace("@SEQ@", str(number))
         .replace("@QUEUE@", BARE_QUEUE)
         .replace("@PRIORITY@", "3")
@@ -158,7 +159,8 @@ async def of_bare_task(client: AsyncClient, process: subprocess.Popen[str], tag:
     ]
     began = time.perf_counter()
     await client.connection.redis.lpush(BARE_QUEUE + message.BEHIND, *messages)
-    await asyncio.to_thread(process.stdout.readline)
+    async with asyncio.timeout(60):
+        await asyncio.to_thread(process.stdout.readline)
     rate = JOBS / (time.perf_counter() - began)
     await client.connection.redis.unlink(*await stream_keys(client.connection.redis))
     return rate
