@@ -38,6 +38,9 @@ class Limits(BaseModel):
     concurrent: int = Field(0, ge=0, description="calls at once")
 
 
+UNLIMITED = Limits()
+
+
 class Price(BaseModel):
     """What a model's provider asks for speech; estimates and limits of cost go by it."""
 
@@ -195,7 +198,7 @@ class Settings(BaseSettings):
     def limits_of(self, model: str) -> Limits:
         """Those of the model, else its provider's for each of its models, else unknown."""
         provider = model.partition("/")[0]
-        return self.limits.get(model) or self.limits.get(provider) or Limits.model_construct()
+        return self.limits.get(model) or self.limits.get(provider) or UNLIMITED
 
     @property
     def required_store(self) -> str:

@@ -90,7 +90,8 @@ class Turnstile:
 
     async def done(self, call: Call) -> None:
         """The call has ended, however."""
-        await wake(self._fleet, await self._budgets.done(self._lease, call))
+        if woken := await self._budgets.done(self._lease, call):
+            await wake(self._fleet, woken)
 
     async def refused(self, error: RateLimited) -> None:
         """By the provider: the whole fleet takes notice."""

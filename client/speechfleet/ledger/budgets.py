@@ -14,6 +14,7 @@ from speechfleet import keys
 from speechfleet.keys import BudgetKeys
 from speechfleet.ledger.connection import Connection
 from speechfleet.ledger.lease import Lease
+from speechfleet.settings import UNLIMITED
 
 START = 300
 """Requests a minute with which the search for an unknown limit begins."""
@@ -84,12 +85,26 @@ class Budgets:
         The claim holds until the segment is recorded, released, or its worker is dead.
         """
         budget, namespace = BudgetKeys(call.model), lease.job.namespace
+        speaking, uses = keys.speaking(namespace, call.hash), keys.uses(namespace, call.hash)
+        missing = "1" if call.missing else "0"
+        if not call.metered and self._connection.settings.limits_of(call.model) is UNLIMITED:
+            reply = await self._scripts.run(
+                "speak",
+                (speaking, uses, keys.BEATS, budget.budget),
+                lease.job.name,
+                lease.token,
+                call.index,
+                missing,
+                int(CLAIMED * 1000),
+            )
+            if reply != b"limited":
+                return Taken(reply.decode())
         outcome, *wait = await self._scripts.run(
             "take",
             (
                 *_keys(budget),
-                keys.speaking(namespace, call.hash),
-                keys.uses(namespace, call.hash),
+                speaking,
+                uses,
                 keys.BEATS,
             ),
             *self._limits(call.model),
@@ -102,7 +117,7 @@ class Budgets:
             "1" if call.begun else "0",
             START if call.metered else 0,
             int(CLAIMED * 1000),
-            "1" if call.missing else "0",
+            missing,
         )
         return Taken(outcome.decode(), int(wait[0]) / 1000 if wait else 0.0)
 

@@ -21,8 +21,13 @@ from speechfleet.settings import Settings
 
 STAND_ALONE = ("publish", "rewind", "read", "reclaim", "beat", "batch")
 """Scripts that do without the prelude: they run for every chunk, or several times a second."""
-BUDGET = ("take", "refused", "refill")
-"""Scripts with a beginning of their own, ``lua/budget.lua``."""
+BEGINNINGS = {
+    "take": ("budget", "claiming"),
+    "speak": ("claiming",),
+    "refused": ("budget",),
+    "refill": ("budget",),
+}
+"""Scripts that begin otherwise than with the prelude."""
 REFUSED_WHEN_FULL = ("submit", "retry")
 """All others pass the memory limit: what was begun can always be ended. Audio has a limit of
 its own, ``stream_bytes``."""
@@ -136,8 +141,8 @@ def source(name: str, settings: Settings) -> str:
     """The script as the server gets it."""
     if name in STAND_ALONE:
         return _read(name)
-    if name in BUDGET:
-        return _read("budget") + _read(name)
+    if name in BEGINNINGS:
+        return "".join(map(_read, (*BEGINNINGS[name], name)))
     table = ", ".join(
         f"{state} = {{{', '.join(f'{event} = {to.value!r}' for event, to in events.items())}}}"
         for state, events in TRANSITIONS.items()

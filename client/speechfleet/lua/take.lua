@@ -8,23 +8,13 @@
 --        known, 0: without any limit   12 ms after which the claim is void
 --        13 "1": the store has nothing of it, whatever `uses` says
 -- Reply  {"go", ms to wait} | {"stored"}: look again | {"spoken"}: by another | {"wait"}
-if ARGV[13] ~= '1' and redis.call('EXISTS', KEYS[7]) == 1 then
-  return {'stored'}
-end
-local function alive(token)
-  return redis.call('HEXISTS', KEYS[8], string.match(token, '^(.*):[^:]*$') or '') == 1
-end
 local NAME, TOKEN, INDEX = ARGV[4], ARGV[5], ARGV[6]
-local holder = redis.call('GET', KEYS[6])
-if holder then
-  local name, token, index = string.match(holder, '^(%S+) (%S+) (%S+)$')
-  local mine = name == NAME and (token ~= TOKEN or index == INDEX)
-  if not mine and alive(token) then
-    return {'spoken'}
-  end
+local whose = taken(KEYS[6], KEYS[7], KEYS[8], NAME, TOKEN, INDEX, ARGV[13])
+if whose then
+  return {whose}
 end
 local function go(wait)
-  redis.call('SET', KEYS[6], NAME .. ' ' .. TOKEN .. ' ' .. INDEX, 'PX', ARGV[12])
+  take(KEYS[6], NAME, TOKEN, INDEX, ARGV[12])
   return {'go', tostring(math.ceil(wait))}
 end
 
@@ -57,7 +47,7 @@ if CONCURRENT > 0 then
   local calls = redis.call('ZCARD', CALLS)
   if calls >= CONCURRENT then
     for _, lease in ipairs(redis.call('ZRANGE', CALLS, 0, -1)) do
-      if not alive(string.match(lease, '^(.*)/')) then
+      if not alive(KEYS[8], string.match(lease, '^(.*)/')) then
         redis.call('ZREM', CALLS, lease)
         calls = calls - 1
       end
