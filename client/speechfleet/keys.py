@@ -46,7 +46,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from functools import cached_property
+from functools import cached_property, lru_cache
 from urllib.parse import quote, unquote
 
 PREFIX = "speechfleet.1"
@@ -100,6 +100,7 @@ CATALOGUE = f"{PREFIX}:catalogue"
 _PLAIN = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
 
 
+@lru_cache(maxsize=4096)
 def encode(part: str) -> str:
     return part if _PLAIN(part) else quote(part, safe="")
 

@@ -50,6 +50,8 @@ class Turnstile:
         self._model = request.model
         self._lane = lane_of(request)
         self._capabilities = voice.capabilities
+        self.limited = process.budgets.limited(request.model, metered=voice.capabilities.metered)
+        """Whether a call costs the account room that others may want."""
         self._recorded = recorded
         self._taken: set[str] = set()
         self._missing: set[str] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from functools import partial
 
@@ -61,16 +62,27 @@ class Caller:
             if not await self._recall_into(item):
                 await self._speak_into(item)
             return
-        call: Call | None = None
         async with self.turnstile.order:
-            while call is None:
-                if await self._recall_into(item):
-                    return
-                call = await self.turnstile.enter(item)
+            call = await self._admitted(item)
+        if call is None:
+            return
         try:
             await self._speak_into(item)
         finally:
             await self.turnstile.done(call)
+
+    async def _admitted(self, item: Ahead) -> Call | None:
+        """The call, once it may begin; None where the audio was stored, and is given now."""
+        while True:
+            if self.turnstile.limited:
+                found = await self._recall_into(item)
+                call = None if found else await self.turnstile.enter(item)
+            else:  # nothing is booked by asking: the store is looked into meanwhile
+                found, call = await asyncio.gather(
+                    self._recall_into(item), self.turnstile.enter(item)
+                )
+            if found or call is not None:
+                return None if found else call
 
     async def _recall_into(self, item: Ahead) -> bool:
         spoken = item.spoken

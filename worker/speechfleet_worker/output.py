@@ -99,8 +99,7 @@ class Output:
         if self._threaded:
             self._hold(await asyncio.to_thread(self._encode, parts))
         else:
-            for part in parts:
-                self._hold(self._encoder.write(part))
+            self._hold(self._encode(parts))
         if self._held_size < IN_MEMORY:
             return
         if self._upload is None:
@@ -113,7 +112,7 @@ class Output:
         self._held_size = 0
 
     def _encode(self, parts: Sequence[bytes]) -> bytes:
-        return b"".join(map(self._encoder.write, parts))
+        return self._encoder.write(b"".join(parts))
 
     def _hold(self, data: bytes) -> None:
         self._held.append(data)

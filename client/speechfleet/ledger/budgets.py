@@ -79,6 +79,10 @@ class Budgets:
         self._connection = connection
         self._scripts = connection.scripts
 
+    def limited(self, model: str, *, metered: bool) -> bool:
+        """Whether a limit is set, or is to be searched for; else it shows by a refusal."""
+        return metered or self._connection.settings.limits_of(model) is not UNLIMITED
+
     async def take(self, lease: Lease, call: Call) -> Taken:
         """Room for a call, and the claim on its segment, both or neither.
 
@@ -87,7 +91,7 @@ class Budgets:
         budget, namespace = BudgetKeys(call.model), lease.job.namespace
         speaking, uses = keys.speaking(namespace, call.hash), keys.uses(namespace, call.hash)
         missing = "1" if call.missing else "0"
-        if not call.metered and self._connection.settings.limits_of(call.model) is UNLIMITED:
+        if not self.limited(call.model, metered=call.metered):
             reply = await self._scripts.run(
                 "speak",
                 (speaking, uses, keys.BEATS, budget.budget),
