@@ -7,6 +7,7 @@ other: see `espeak_library`.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import Future
 from contextlib import aclosing
@@ -118,7 +119,7 @@ class EspeakTTSModel(ProviderModel):
         call = espeak_library.run(_speak, text, self.voice, self.options.model_dump(), bridge.take)
         call.add_done_callback(bridge.end)
         try:
-            while part := await bridge.parts.get():
+            async for part in bridge.parts():
                 yield part
             call.result()
         finally:
@@ -127,23 +128,52 @@ class EspeakTTSModel(ProviderModel):
 
 
 class _Bridge:
-    """From the library's thread to the loop it was made on."""
+    """From the library's thread to the loop it was made on.
+
+    The library is far faster than real time: all that it made since the loop last looked is one
+    part, or waking the loop would cost more than speaking.
+    """
 
     def __init__(self) -> None:
-        self.parts: asyncio.Queue[tuple[bytes, Words] | None] = asyncio.Queue()
         self.is_open = True
         self._loop = asyncio.get_running_loop()
+        self._made: deque[tuple[bytes, Words] | None] = deque()
+        self._ready = asyncio.Event()
+        self._told = False
 
     def take(self, audio: bytes, words: Words) -> bool:
         """Whether anybody wants more."""
-        return self.is_open and self._put((audio, words))
+        self._made.append((audio, words))
+        return self.is_open and self._tell()
 
     def end(self, _: Future[None]) -> None:
-        self._put(None)
+        self._made.append(None)
+        self._tell()
 
-    def _put(self, part: tuple[bytes, Words] | None) -> bool:
+    async def parts(self) -> AsyncGenerator[tuple[bytes, Words], None]:
+        """What was made, in order, up to the end."""
+        ended = False
+        while not ended:
+            await self._ready.wait()
+            self._ready.clear()
+            self._told = False  # before looking: what comes after this tells again
+            audio: list[bytes] = []
+            words: list[tuple[int, int, int]] = []
+            while self._made and not ended:
+                if (part := self._made.popleft()) is None:
+                    ended = True
+                else:
+                    audio.append(part[0])
+                    words += part[1]
+            if audio:
+                yield b"".join(audio), tuple(words)
+
+    def _tell(self) -> bool:
+        if self._told:
+            return True
+        self._told = True
         try:
-            self._loop.call_soon_threadsafe(self.parts.put_nowait, part)
+            self._loop.call_soon_threadsafe(self._ready.set)
         except RuntimeError:  # the loop was closed: nobody listens any more
             return False
         return True
