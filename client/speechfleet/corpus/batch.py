@@ -221,6 +221,7 @@ class AsyncBatch:
             if ended:
                 quiet = 0
                 entries = await delivery.deliver([(each, feeder.order_of(each)) for each in ended])
+                await feeder.answered(ended)
                 await batches.fold(namespace, self.id, ended)
                 for result in ended:
                     feeder.settle(result)

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from speechfleet.corpus.item import Item
@@ -54,9 +54,11 @@ class Feeder:
         self._purse = purse
         self._again: deque[Order] = deque()
         self._stale: set[str] = set()
+        self._sending: set[str] = set()
         self._exhausted = False
         self._changes = 0
         self._changed = asyncio.Event()
+        self._answer = asyncio.Event()
         self.under_way: dict[str, Order] = {}
         self.skipped = 0
         self.refused_by_purse = False
@@ -84,6 +86,15 @@ class Feeder:
     def order_of(self, result: Result) -> Order | None:
         """The order whose end this is; None where it came from elsewhere."""
         return None if result.item in self._stale else self.under_way.get(result.item)
+
+    async def answered(self, results: Sequence[Result]) -> None:
+        """Until no submit of these items is under way: one whose answer was lost is repeated,
+        and has to find its job then, or the item is spoken once more.
+        """
+        for result in results:
+            while result.item in self._sending:
+                self._answer.clear()
+                await self._answer.wait()
 
     def settle(self, result: Result) -> None:
         """An item ended, and is folded. What was withdrawn is sent again."""
@@ -149,6 +160,7 @@ class Feeder:
         id = item_id(self._batch, order.item.id)
         # Noted first: its end may be read before this returns.
         self.under_way[order.item.id] = order
+        self._sending.add(order.item.id)
         try:
             held = await self._jobs.submit(self._namespace, id, order.request)
             if held.state is State.FAILED and not held.new:
@@ -158,6 +170,9 @@ class Feeder:
         except BaseException:
             self.under_way.pop(order.item.id, None)
             raise
+        finally:
+            self._sending.discard(order.item.id)
+            self._answer.set()
 
     async def _replace(self, id: str, order: Order) -> None:
         """The id stands for the text that the item had before: that goes first."""
