@@ -191,6 +191,10 @@ async def test_a_run_stops_before_it_passes_its_limit(
     )
     assert (first["succeeded"], first["cut_short"]) == (4, True)
     assert first["spent"]["characters"] <= limit
+    again = await stage.off_loop(
+        lambda: command(str(path), "--out", "out", "--max-chars", str(limit), status=1)
+    )
+    assert (again["succeeded"], again["cut_short"]) == (0, True), "it is the batch's, not a run's"
     rest = await stage.off_loop(command, str(path), "--out", "out")
     assert (rest["succeeded"], rest["skipped"], rest["cut_short"]) == (6, 4, False)
 
@@ -205,6 +209,15 @@ async def test_a_dry_run_sends_nothing(stage: Stage, command: Any, tmp_path: Pat
     assert share["cost"] is None
     assert not (tmp_path / "out").exists()
     assert await stage.ledger.asked(texts) == {}
+    spoken = corpus(tmp_path / "spoken.jsonl", texts[:2])
+    await stage.off_loop(command, str(spoken), "--out", "elsewhere")
+    [share] = (await stage.off_loop(command, str(path), "--out", "out", "--dry-run"))["models"]
+    assert (share["items"], share["stored_segments"], share["distinct_segments"]) == (4, 3, 1)
+    assert share["distinct_units"] == len(texts[2])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPEECHFLEET_LIMITS", json.dumps({MODEL: {"requests": 2}}))
+        [share] = (await stage.off_loop(command, str(path), "--out", "out", "--dry-run"))["models"]
+    assert (share["minutes"], share["limits_from"]) == (0.5, "as set")
 
 
 async def test_any_iterable_is_read_lazily(stage: Stage) -> None:

@@ -73,12 +73,12 @@ Window = Annotated[
 ]
 MaxChars = Annotated[
     float | None,
-    typer.Option("--max-chars", min=0, help="Stop before this run bills more characters.",
+    typer.Option("--max-chars", min=0, help="Stop before DIR has cost more characters.",
                  show_default=False),
 ]  # fmt: skip
 MaxCost = Annotated[
     float | None,
-    typer.Option("--max-cost", min=0, help="Stop before this run costs more (SPEECHFLEET_PRICES).",
+    typer.Option("--max-cost", min=0, help="Stop before DIR has cost more (SPEECHFLEET_PRICES).",
                  show_default=False),
 ]  # fmt: skip
 DryRun = Annotated[

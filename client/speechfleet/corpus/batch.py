@@ -17,7 +17,7 @@ from speechfleet.corpus.feeding import Feeder
 from speechfleet.corpus.folder import Folder, batch_of
 from speechfleet.corpus.item import Item, as_item, derived_id
 from speechfleet.corpus.manifest import Entry
-from speechfleet.corpus.prices import Prices, Purse, Spending
+from speechfleet.corpus.prices import Prices, Purse, Spending, spent_before
 from speechfleet.corpus.seen import Mark, Seen
 from speechfleet.errors import InvalidRequest
 from speechfleet.jobs import Request, State, check_id
@@ -97,7 +97,9 @@ class AsyncBatch:
         self._remote = remote
         self._captions: Form | None = captions
         self._window = window or client.settings.batch_window
-        self._purse = Purse(Prices(client.settings.prices), max_chars, max_cost)
+        self._prices = Prices(client.settings.prices)
+        self._limits = (max_chars, max_cost)
+        self._purse = Purse(self._prices)
         self._openai = openai
         self._about = about or {}
         self._feeder: Feeder | None = None
@@ -147,6 +149,7 @@ class AsyncBatch:
             began = time.monotonic()
             self._summary = Summary(self.id)
             await self._open()
+            self._purse = Purse(self._prices, *self._limits, self._spent_before(delivery))
             self._feeder = feeder = self._make_feeder(delivery)
             feeding = asyncio.create_task(feeder.feed(_once_each(self._items)))
             try:
@@ -197,6 +200,11 @@ class AsyncBatch:
         await self._client.batches.open(
             self._client.namespace, self.id, window=self._window, about={**about, **self._about}
         )
+
+    def _spent_before(self, delivery: Delivery) -> Spending:
+        if self._limits == (None, None):
+            return Spending()
+        return spent_before(self._prices, delivery.manifest.history())
 
     def _make_feeder(self, delivery: Delivery) -> Feeder:
         return Feeder(

@@ -100,7 +100,8 @@ class Feeder:
         """An item ended, and is folded. What was withdrawn is sent again."""
         order = self.under_way.pop(result.item, None)
         if order is not None:
-            self._purse.settle(order.most, result.usage.get("billed", 0))
+            usage = result.usage
+            self._purse.settle(order.most, usage.get("billed", 0), usage.get("cached", 0))
             if result.item in self._stale or result.withdrawn:
                 self._stale.discard(result.item)
                 self._again.append(order)

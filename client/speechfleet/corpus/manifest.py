@@ -6,6 +6,7 @@ one id the last counts. A line that a crash cut short is taken away at the next 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -102,6 +103,15 @@ class Manifest:
             mark = self._seen.get(entry["id"])
             if mark is not None and mark.number == offset:
                 yield entry
+
+    def history(self) -> Iterator[Entry]:
+        """Every end of every item, once: one that a crash had written twice, too."""
+        with contextlib.closing(Seen()) as seen:
+            for offset, entry in self._entries():
+                name = f"{entry['id']}\n{entry.get('object') or offset}"
+                if seen.get(name) is None:
+                    seen.put(name, Mark("", "", offset))
+                    yield entry
 
     def close(self) -> None:
         self._seen.close()
