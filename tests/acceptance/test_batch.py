@@ -18,6 +18,7 @@ import pytest
 from speechfleet import wav
 from speechfleet.cli.app import run
 from speechfleet.corpus.folder import Folder
+from speechfleet.corpus.item import Item
 from speechfleet.errors import BatchStopped, InvalidRequest, JobNotFound
 from speechfleet.jobs import State
 from speechfleet.ledger import BatchState
@@ -128,6 +129,22 @@ async def test_a_client_that_is_killed_goes_on(stage: Stage, command: Any, tmp_p
     assert len(list((tmp_path / "out" / "wavs").iterdir())) == 60
     asked = await stage.ledger.asked(texts)
     assert (len(asked), set(asked.values())) == (60, {1})
+
+
+async def test_what_ended_meanwhile_counts_once(stage: Stage, tmp_path: Path) -> None:
+    """Sent by a run that died, spoken without it, met by the next one before it is fed again."""
+    texts = [(f"{n:02}", text) for n, text in enumerate(sentences("ended meanwhile", 12))]
+    async with stage.client() as client:
+        await client.batches.open(client.namespace, "meanwhile", window=100)
+        for id, text in texts[6:]:
+            item = Item(id, text).request("meanwhile", {"model": MODEL}, 1000)
+            await client.ledger.submit(client.namespace, f"meanwhile/{id}", item)
+        while (await client.batches.get(client.namespace, "meanwhile")).unread < 6:
+            await client.batches.results(client.namespace, "meanwhile", wait=1.0)
+        batch = client.batch(texts, model=MODEL, id="meanwhile", out=tmp_path / "out", window=8)
+        sums = await batch.run()
+        assert sums.succeeded + sums.skipped == 12
+        assert sums.spent.characters == sum(len(text) for _, text in texts)
 
 
 async def test_ctrl_c_says_how_to_go_on(stage: Stage, tmp_path: Path) -> None:

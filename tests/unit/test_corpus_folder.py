@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,24 @@ def test_a_folder_is_one_batch_at_a_time(tmp_path: Path) -> None:
             Folder(out)
         folder.note({"batch": "two"})
     assert batch_of(out) == "two"
+
+
+def test_a_full_disk_is_told_with_its_file_and_loses_nothing(tmp_path: Path) -> None:
+    folder, limits = Folder(tmp_path / "out"), resource.getrlimit(resource.RLIMIT_FSIZE)
+    folder.manifest.append([entry("a")])
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300, limits[1]))
+        with pytest.raises(OSError, match=r"manifest\.jsonl"):
+            folder.manifest.append([entry("b", text="b" * 400)])
+        with pytest.raises(OSError, match=r"wavs/x\.wav"):
+            folder.write(folder.path / "wavs" / "x.wav", bytes(400))
+        folder.summarize(openai=False)
+        folder.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (folder.path / "metadata.csv").read_text().startswith("a|")
+    with closing(Folder(tmp_path / "out")) as folder:
+        assert ids(folder.manifest) == ["a"]
 
 
 def test_what_is_derived_from_the_manifest(tmp_path: Path) -> None:

@@ -208,11 +208,10 @@ async def _follow(
             async with aclosing(batch.results()) as entries:
                 async for entry in entries:
                     progress.advance(entry)
-    except SpeechFleetError:
-        output.tell(_goes_on(batch))
-        raise
-    except BaseException:  # Ctrl-C comes as CancelledError
-        output.tell(f"interrupted; {_goes_on(batch)}")
+    except BaseException as error:  # Ctrl-C comes as CancelledError
+        if batch.summary.id:  # or nothing was begun
+            told = "" if isinstance(error, SpeechFleetError) else "interrupted; "
+            output.tell(f"{told}{_goes_on(batch)}")
         raise
     summary = batch.summary
     if as_json:

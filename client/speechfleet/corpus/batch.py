@@ -149,7 +149,8 @@ class AsyncBatch:
             began = time.monotonic()
             self._summary = Summary(self.id)
             await self._open()
-            self._purse = Purse(self._prices, *self._limits, self._spent_before(delivery))
+            before = spent_before(self._prices, delivery.manifest.history())
+            self._purse = Purse(self._prices, *self._limits, before)
             self._feeder = feeder = self._make_feeder(delivery)
             feeding = asyncio.create_task(feeder.feed(_once_each(self._items)))
             try:
@@ -201,11 +202,6 @@ class AsyncBatch:
             self._client.namespace, self.id, window=self._window, about={**about, **self._about}
         )
 
-    def _spent_before(self, delivery: Delivery) -> Spending:
-        if self._limits == (None, None):
-            return Spending()
-        return spent_before(self._prices, delivery.manifest.history())
-
     def _make_feeder(self, delivery: Delivery) -> Feeder:
         return Feeder(
             self._client.ledger,
@@ -231,6 +227,7 @@ class AsyncBatch:
                 entries = await delivery.deliver([(each, feeder.order_of(each)) for each in ended])
                 await feeder.answered(ended)
                 await batches.fold(namespace, self.id, ended)
+                feeder.meet(entries)
                 for result in ended:
                     feeder.settle(result)
                 yield entries

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Se
 from dataclasses import dataclass
 
 from speechfleet.corpus.item import Item
+from speechfleet.corpus.manifest import Entry
 from speechfleet.corpus.prices import Purse, Spending
 from speechfleet.errors import Conflict
 from speechfleet.jobs import Request, State
@@ -59,6 +60,7 @@ class Feeder:
         self._changes = 0
         self._changed = asyncio.Event()
         self._answer = asyncio.Event()
+        self._early: set[str] = set()
         self.under_way: dict[str, Order] = {}
         self.skipped = 0
         self.refused_by_purse = False
@@ -96,6 +98,13 @@ class Feeder:
                 self._answer.clear()
                 await self._answer.wait()
 
+    def meet(self, entries: Sequence[Entry]) -> None:
+        """What ended now and was sent by an earlier run counts as of this one; before `settle`."""
+        for entry in entries:
+            if entry["id"] not in self.under_way and entry["state"] == State.SUCCEEDED:
+                self._purse.spend(entry)
+                self._early.add(entry["id"])
+
     def settle(self, result: Result) -> None:
         """An item ended, and is folded. What was withdrawn is sent again."""
         order = self.under_way.pop(result.item, None)
@@ -118,7 +127,8 @@ class Feeder:
     def _order(self, item: Item) -> Order | None:
         request = self._request(item)
         if self._done(item, request):
-            self.skipped += 1
+            self.skipped += item.id not in self._early
+            self._early.discard(item.id)
             return None
         return Order(item, request, self._purse.price(request))
 

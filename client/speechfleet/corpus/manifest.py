@@ -60,6 +60,17 @@ def as_corpus(entry: Entry) -> Entry:
     return {name: entry[name] for name in kept if entry.get(name) not in (None, "")}
 
 
+@contextlib.contextmanager
+def named(path: Path | None) -> Iterator[None]:
+    """A full disk is told with the file that could not be written, not that which was read."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 class Manifest:
     """Entries by id, in the file ``path``; None keeps only what is needed of them, in no file."""
 
@@ -90,9 +101,10 @@ class Manifest:
             (entry, json.dumps(entry, ensure_ascii=False).encode() + b"\n") for entry in entries
         ]
         if self._file is not None and lines:
-            self._file.write(b"".join(line for _, line in lines))
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            with named(self._path):
+                self._file.write(b"".join(line for _, line in lines))
+                self._file.flush()
+                os.fsync(self._file.fileno())
         for entry, line in lines:
             self._mark(entry, self._end)
             self._end += len(line)
@@ -116,7 +128,8 @@ class Manifest:
     def close(self) -> None:
         self._seen.close()
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # `append` has told it
+                self._file.close()
 
     def _mark(self, entry: Entry, offset: int) -> None:
         self._seen.put(entry["id"], Mark(entry["digest"], entry["state"], offset))
@@ -127,6 +140,8 @@ class Manifest:
         offset = 0
         with self._path.open("rb") as file:
             for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n"):
+                    return  # The disk was full there.
                 try:
                     entry = json.loads(line)
                     _ = entry["id"], entry["digest"], entry["state"]

@@ -132,6 +132,10 @@ class Purse:
         self.reserved -= most
         self.spent += part_of(most, billed, cached)
 
+    def spend(self, entry: Mapping[str, Any]) -> None:
+        """What a manifest's entry tells, of an item for which nothing was reserved."""
+        self.spent += spent_before(self._prices, [entry])
+
 
 def most_of(prices: Prices, model: str, text: str) -> Spending:
     """The most that a text can cost, in whatever unit its provider counts."""
@@ -147,7 +151,7 @@ def part_of(most: Spending, billed: float, cached: float) -> Spending:
 
 
 def spent_before(prices: Prices, entries: Iterable[Mapping[str, Any]]) -> Spending:
-    """What a manifest tells of earlier runs."""
+    """What a manifest's entries tell."""
     total = Spending()
     for entry in entries:
         if entry.get("billed"):
