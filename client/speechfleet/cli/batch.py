@@ -134,10 +134,11 @@ def run(
     settings = Settings.load()
     order = _order(model, voice, format, option, no_cache)
     with open_corpus(corpus, input_format) as opened:
-        examined = opened.examine(order, settings.max_text)
+        files = not remote or captions is not None
+        examined = opened.examine(order, settings.max_text, files=files)
         _tell_bad(examined, opened, skip_bad=skip_bad)
         if dry_run:
-            plan = estimate(opened, order, out, settings)
+            plan = estimate(opened, order, out, settings, files=files)
             output.emit(plan.told()) if as_json else print_plan(plan)
             return
 
@@ -146,7 +147,7 @@ def run(
                 await check_served(client, each)
             batch = AsyncBatch(
                 client,
-                opened.items(order, settings.max_text),
+                opened.items(order, settings.max_text, files=files),
                 order,
                 id=id,
                 out=out,

@@ -66,7 +66,9 @@ class Plan:
         return asdict(self)
 
 
-def estimate(corpus: Corpus, order: Mapping[str, Any], out: Path, settings: Settings) -> Plan:
+def estimate(
+    corpus: Corpus, order: Mapping[str, Any], out: Path, settings: Settings, *, files: bool
+) -> Plan:
     """Read the corpus, have it cut as a worker would, and price what is left to speak."""
     plan = Plan(corpus.format)
     # What exists is only read: a dry run makes no folder.
@@ -75,7 +77,7 @@ def estimate(corpus: Corpus, order: Mapping[str, Any], out: Path, settings: Sett
         closing(Manifest(out / NAME if exists else None)) as manifest,
         tempfile.TemporaryFile("w+", encoding="utf-8") as left,
     ):
-        for item in corpus.items(order, settings.max_text):
+        for item in corpus.items(order, settings.max_text, files=files):
             plan.items += 1
             if _is_done(item, manifest, order, settings):
                 plan.done += 1
