@@ -5,20 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from types import SimpleNamespace
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from speechfleet.chunks import Finished
-from speechfleet.corpus.feeding import Feeder
-from speechfleet.corpus.item import Item
-from speechfleet.corpus.prices import Prices, Purse
 from speechfleet.errors import BatchNotFound, BatchStopped, Conflict, JobNotFound
 from speechfleet.jobs import Lane, Request, Segment, State
-from speechfleet.keys import JobKeys
+from speechfleet.keys import BatchKeys, JobKeys
 from speechfleet.ledger import (
     Batches,
     BatchState,
@@ -33,8 +29,6 @@ from speechfleet.ledger import (
 )
 from speechfleet.ledger.batches import item_id
 from speechfleet.settings import Settings
-from speechfleet_worker.synthesis import Execution
-from speechfleet_worker.worker import Worker
 
 NAMESPACE, BATCH = "a tenant", "corpus: 1/2"
 END = Finished(96, 1, "audio/x.wav", "audio/wav", "{}")
@@ -81,6 +75,10 @@ class Spoken:
 
     async def results(self, **how: Any) -> list[Result]:
         return await self.batches.results(NAMESPACE, BATCH, wait=0, **how)
+
+    async def waiting(self) -> list[str]:
+        jobs = await self.connection.scripts.call("SMEMBERS", BatchKeys(NAMESPACE, BATCH).items)
+        return [JobKeys.parse(job.decode()).id.removeprefix(f"{BATCH}/") for job in jobs]
 
     async def fold(self, results: Sequence[Result]) -> None:
         await self.batches.fold(NAMESPACE, BATCH, results)
@@ -175,6 +173,22 @@ async def test_an_error_of_the_account_stops_the_batch_and_fails_nothing(spoken:
     assert (status.state, status.code, status.outstanding) == (BatchState.OPEN, "", 3)
 
 
+async def test_what_waits_for_a_stopped_batch_comes_back_at_once(spoken: Spoken) -> None:
+    """Nobody's turn comes where the budget of the account is what is missing."""
+    await spoken.open()
+    await spoken.submit("a", "b", "c")
+    lease, _ = await spoken.claim("b")
+    await spoken.batches.stop(NAMESPACE, BATCH, "quota_exceeded", "no credit")
+    assert await spoken.batches.withdraw(NAMESPACE, BATCH) == 2
+    assert {(each.item, each.withdrawn) for each in await spoken.results()} == {
+        ("a", True),
+        ("c", True),
+    }
+    assert await spoken.batches.withdraw(NAMESPACE, BATCH) == 0
+    assert (await spoken.batches.get(NAMESPACE, BATCH)).code == "quota_exceeded"
+    assert (await lease.claim()).outcome == "granted", "what runs goes on"
+
+
 async def test_a_batch_is_cancelled_whatever_its_items_do(spoken: Spoken) -> None:
     await spoken.open(window=1000)
     await spoken.submit(*(str(n) for n in range(450)))
@@ -251,85 +265,6 @@ async def test_an_ended_batch_expires_and_may_go_on(spoken: Spoken) -> None:
     assert all([await redis.pttl(key) == -1 for key in batch_keys])
     await spoken.batches.delete(NAMESPACE, BATCH)
     assert await spoken.batches.list(NAMESPACE) == []
-
-
-async def test_an_item_that_is_written_down_is_not_spoken_again(spoken: Spoken) -> None:
-    """Its worker may not know yet that it finished: the answer was lost, or is slow to come."""
-    await spoken.open()
-    await spoken.submit("a")
-    lease, claim = await spoken.claim("a")
-    assert claim.record is not None
-    process = SimpleNamespace(settings=spoken.connection.settings, jobs=spoken.jobs)
-    execution = Execution(cast("Any", process), cast("Any", None), lease)
-    execution._request = claim.record.request
-    usage = {"characters": 6, "billed": 6, "calls": 1, "audio_ms": 500}
-    await lease.segment(Segment(0, 0, 96, 0, 6, "hash"), 24_000, 1 << 20, ACCOUNT, usage)
-    assert await lease.finish(END, size=140, rate=24_000)
-    await spoken.fold(await spoken.results())
-    assert await execution.regain() is None
-    assert await spoken.jobs.find(NAMESPACE, item_id(BATCH, "a")) is None
-    status = await spoken.batches.get(NAMESPACE, BATCH)
-    assert (status.submitted, status.succeeded, status.outstanding) == (1, 1, 0)
-
-
-async def test_a_worker_leaves_alone_what_is_ending(spoken: Spoken) -> None:
-    """The record says SUCCEEDED before the answer is here: the object is no loser's."""
-    running = asyncio.get_running_loop().create_future()
-    regained: list[str] = []
-
-    async def regain(name: str, *_: object) -> None:
-        regained.append(name)
-
-    worker = SimpleNamespace(
-        process=SimpleNamespace(fleet=spoken.fleet),
-        boot="boot",
-        _left={},
-        _running={
-            name: (SimpleNamespace(ending=name == "ending"), running)
-            for name in ("ending", "forgotten")
-        },
-        _regain=regain,
-    )
-    await Worker.reconcile(cast("Any", worker))
-    assert regained == ["forgotten"]
-
-
-async def test_a_submit_whose_answer_is_late_finds_its_job(spoken: Spoken) -> None:
-    """The first try is carried out, and ended, before it is tried again."""
-    sent, ended = asyncio.Event(), asyncio.Event()
-
-    class Late(Jobs):
-        async def submit(self, *args: Any, **how: Any) -> Any:
-            first = await super().submit(*args, **how)
-            sent.set()
-            await ended.wait()
-            again = await super().submit(*args, **how)
-            assert (first.new, again.new) == (True, False)
-            return again
-
-    await spoken.open()
-    request = Request("Hello.", "espeak/espeak-ng", lane=Lane.BATCH, batch=BATCH)
-    feeder = Feeder(
-        Late(spoken.connection),
-        NAMESPACE,
-        BATCH,
-        request=lambda _: request,
-        done=lambda *_: False,
-        purse=Purse(Prices({})),
-    )
-    feeding = asyncio.create_task(feeder.feed([Item("a", "Hello.")]))
-    await sent.wait()
-    await spoken.speak("a")
-    results = await spoken.results()
-    answered = asyncio.create_task(feeder.answered(results))
-    await asyncio.wait([answered], timeout=0.05)
-    assert not answered.done()
-    ended.set()
-    await answered
-    await spoken.fold(results)
-    feeder.settle(results[0])
-    await feeding
-    assert (await spoken.batches.get(NAMESPACE, BATCH)).submitted == 1
 
 
 EVENTS = ["submit", "finish", "fail", "cancel", "fold", "retry"]

@@ -19,7 +19,7 @@ from speechfleet.corpus.item import Item, as_item, derived_id
 from speechfleet.corpus.manifest import Entry
 from speechfleet.corpus.prices import Prices, Purse, Spending, spent_before
 from speechfleet.corpus.seen import Mark, Names, Seen
-from speechfleet.errors import InvalidRequest
+from speechfleet.errors import BatchStopped, InvalidRequest
 from speechfleet.jobs import Request, State, check_id
 from speechfleet.ledger import BatchState, BatchStatus
 from speechfleet.ledger.batches import batch_stopped
@@ -152,7 +152,10 @@ class AsyncBatch:
             await self._open()
             before = spent_before(self._prices, delivery.manifest.history())
             self._purse = Purse(self._prices, *self._limits, before)
-            self._feeder = feeder = self._make_feeder(delivery)
+            self._feeder = feeder = Feeder(
+                self._client.ledger, self._client.namespace, self.id,
+                request=self._request, done=delivery.done, purse=self._purse,
+            )  # fmt: skip
             feeding = asyncio.create_task(feeder.feed(_once_each(self._items, files=self._files)))
             try:
                 async for entries in self._collect(feeder, feeding, delivery):
@@ -203,16 +206,6 @@ class AsyncBatch:
             self._client.namespace, self.id, window=self._window, about={**about, **self._about}
         )
 
-    def _make_feeder(self, delivery: Delivery) -> Feeder:
-        return Feeder(
-            self._client.ledger,
-            self._client.namespace,
-            self.id,
-            request=self._request,
-            done=delivery.done,
-            purse=self._purse,
-        )
-
     async def _collect(
         self, feeder: Feeder, feeding: asyncio.Task[None], delivery: Delivery
     ) -> AsyncGenerator[list[Entry], None]:
@@ -233,6 +226,8 @@ class AsyncBatch:
                     feeder.settle(result)
                 yield entries
                 continue
+            if _is_stopped(feeding):
+                await batches.withdraw(namespace, self.id)
             quiet += 1
             if (fed and not feeder.under_way) or quiet >= QUIET:
                 quiet = 0
@@ -259,6 +254,10 @@ class AsyncBatch:
             return item.request(self.id, self._order, self._client.settings.max_text)
         except InvalidRequest as error:
             raise InvalidRequest(f"{item.place}: {error.message}", code=error.code) from error
+
+
+def _is_stopped(feeding: asyncio.Task[None]) -> bool:
+    return feeding.done() and isinstance(feeding.exception(), BatchStopped)
 
 
 def _once_each(items: Texts, *, files: bool) -> Iterable[Item] | AsyncIterable[Item]:

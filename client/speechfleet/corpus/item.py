@@ -46,7 +46,7 @@ class Item:
 
     @property
     def disk_name(self) -> str:
-        """The file name as those disks take it that tell neither case nor forms of accents apart."""
+        """The file name as those disks take it that tell no case and no forms of accents."""
         return unicodedata.normalize("NFC", self.file_name).casefold()
 
     def request(self, batch: str, order: Mapping[str, Any], max_text: int) -> Request:
