@@ -141,9 +141,21 @@ async def test_what_ended_meanwhile_counts_once(stage: Stage, tmp_path: Path) ->
             await client.ledger.submit(client.namespace, f"meanwhile/{id}", item)
         while (await client.batches.get(client.namespace, "meanwhile")).unread < 6:
             await client.batches.results(client.namespace, "meanwhile", wait=1.0)
-        batch = client.batch(texts, model=MODEL, id="meanwhile", out=tmp_path / "out", window=8)
-        sums = await batch.run()
-        assert sums.succeeded + sums.skipped == 12
+        met, all_met = 0, asyncio.Event()
+
+        async def fed() -> AsyncIterator[tuple[str, str]]:
+            for number, text in enumerate(texts):
+                if number == 6:
+                    await all_met.wait()
+                yield text
+
+        batch = client.batch(fed(), model=MODEL, id="meanwhile", out=tmp_path / "out")
+        async for _ in batch.results():
+            met += 1
+            if met == 12:
+                all_met.set()
+        sums = batch.summary
+        assert (sums.succeeded, sums.skipped) == (12, 0)
         assert sums.spent.characters == sum(len(text) for _, text in texts)
 
 
