@@ -18,6 +18,7 @@ import pytest
 from speechfleet import wav
 from speechfleet.cli.app import run
 from speechfleet.corpus.folder import Folder
+from speechfleet.corpus.item import Item
 from speechfleet.errors import BatchStopped, InvalidRequest, JobNotFound
 from speechfleet.jobs import State
 from speechfleet.ledger import BatchState
@@ -130,6 +131,34 @@ async def test_a_client_that_is_killed_goes_on(stage: Stage, command: Any, tmp_p
     assert (len(asked), set(asked.values())) == (60, {1})
 
 
+async def test_what_ended_meanwhile_counts_once(stage: Stage, tmp_path: Path) -> None:
+    """Sent by a run that died, spoken without it, met by the next one before it is fed again."""
+    texts = [(f"{n:02}", text) for n, text in enumerate(sentences("ended meanwhile", 12))]
+    async with stage.client() as client:
+        await client.batches.open(client.namespace, "meanwhile", window=100)
+        for id, text in texts[6:]:
+            item = Item(id, text).request("meanwhile", {"model": MODEL}, 1000)
+            await client.ledger.submit(client.namespace, f"meanwhile/{id}", item)
+        while (await client.batches.get(client.namespace, "meanwhile")).unread < 6:
+            await client.batches.results(client.namespace, "meanwhile", wait=1.0)
+        met, all_met = 0, asyncio.Event()
+
+        async def fed() -> AsyncIterator[tuple[str, str]]:
+            for number, text in enumerate(texts):
+                if number == 6:
+                    await all_met.wait()
+                yield text
+
+        batch = client.batch(fed(), model=MODEL, id="meanwhile", out=tmp_path / "out")
+        async for _ in batch.results():
+            met += 1
+            if met == 12:
+                all_met.set()
+        sums = batch.summary
+        assert (sums.succeeded, sums.skipped) == (12, 0)
+        assert sums.spent.characters == sum(len(text) for _, text in texts)
+
+
 async def test_ctrl_c_says_how_to_go_on(stage: Stage, tmp_path: Path) -> None:
     texts = sentences("an interrupted command", 40)
     path = corpus(tmp_path / "corpus.jsonl", texts)
@@ -191,6 +220,10 @@ async def test_a_run_stops_before_it_passes_its_limit(
     )
     assert (first["succeeded"], first["cut_short"]) == (4, True)
     assert first["spent"]["characters"] <= limit
+    again = await stage.off_loop(
+        lambda: command(str(path), "--out", "out", "--max-chars", str(limit), status=1)
+    )
+    assert (again["succeeded"], again["cut_short"]) == (0, True), "it is the batch's, not a run's"
     rest = await stage.off_loop(command, str(path), "--out", "out")
     assert (rest["succeeded"], rest["skipped"], rest["cut_short"]) == (6, 4, False)
 
@@ -205,6 +238,15 @@ async def test_a_dry_run_sends_nothing(stage: Stage, command: Any, tmp_path: Pat
     assert share["cost"] is None
     assert not (tmp_path / "out").exists()
     assert await stage.ledger.asked(texts) == {}
+    spoken = corpus(tmp_path / "spoken.jsonl", texts[:2])
+    await stage.off_loop(command, str(spoken), "--out", "elsewhere")
+    [share] = (await stage.off_loop(command, str(path), "--out", "out", "--dry-run"))["models"]
+    assert (share["items"], share["stored_segments"], share["distinct_segments"]) == (4, 3, 1)
+    assert share["distinct_units"] == len(texts[2])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPEECHFLEET_LIMITS", json.dumps({MODEL: {"requests": 2}}))
+        [share] = (await stage.off_loop(command, str(path), "--out", "out", "--dry-run"))["models"]
+    assert (share["minutes"], share["limits_from"]) == (0.5, "as set")
 
 
 async def test_any_iterable_is_read_lazily(stage: Stage) -> None:

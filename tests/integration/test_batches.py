@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from speechfleet.chunks import Finished
 from speechfleet.errors import BatchNotFound, BatchStopped, Conflict, JobNotFound
 from speechfleet.jobs import Lane, Request, Segment, State
-from speechfleet.keys import JobKeys
+from speechfleet.keys import BatchKeys, JobKeys
 from speechfleet.ledger import (
     Batches,
     BatchState,
@@ -75,6 +75,10 @@ class Spoken:
 
     async def results(self, **how: Any) -> list[Result]:
         return await self.batches.results(NAMESPACE, BATCH, wait=0, **how)
+
+    async def waiting(self) -> list[str]:
+        jobs = await self.connection.scripts.call("SMEMBERS", BatchKeys(NAMESPACE, BATCH).items)
+        return [JobKeys.parse(job.decode()).id.removeprefix(f"{BATCH}/") for job in jobs]
 
     async def fold(self, results: Sequence[Result]) -> None:
         await self.batches.fold(NAMESPACE, BATCH, results)
@@ -167,6 +171,22 @@ async def test_an_error_of_the_account_stops_the_batch_and_fails_nothing(spoken:
     await spoken.submit("a", "c")
     status = await spoken.batches.get(NAMESPACE, BATCH)
     assert (status.state, status.code, status.outstanding) == (BatchState.OPEN, "", 3)
+
+
+async def test_what_waits_for_a_stopped_batch_comes_back_at_once(spoken: Spoken) -> None:
+    """Nobody's turn comes where the budget of the account is what is missing."""
+    await spoken.open()
+    await spoken.submit("a", "b", "c")
+    lease, _ = await spoken.claim("b")
+    await spoken.batches.stop(NAMESPACE, BATCH, "quota_exceeded", "no credit")
+    assert await spoken.batches.withdraw(NAMESPACE, BATCH) == 2
+    assert {(each.item, each.withdrawn) for each in await spoken.results()} == {
+        ("a", True),
+        ("c", True),
+    }
+    assert await spoken.batches.withdraw(NAMESPACE, BATCH) == 0
+    assert (await spoken.batches.get(NAMESPACE, BATCH)).code == "quota_exceeded"
+    assert (await lease.claim()).outcome == "granted", "what runs goes on"
 
 
 async def test_a_batch_is_cancelled_whatever_its_items_do(spoken: Spoken) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from speechfleet.corpus.captions import captions
 from speechfleet.corpus.folder import Folder, batch_of
 from speechfleet.corpus.item import Item
 from speechfleet.corpus.manifest import Manifest, as_corpus
-from speechfleet.corpus.prices import Prices, Purse
+from speechfleet.corpus.prices import LISTED, Prices, Purse, spent_before
 from speechfleet.corpus.seen import Mark, Seen
 from speechfleet.errors import InvalidRequest, MisconfiguredError
 from speechfleet.jobs import Request, Segment
@@ -86,6 +87,24 @@ def test_a_folder_is_one_batch_at_a_time(tmp_path: Path) -> None:
     assert batch_of(out) == "two"
 
 
+def test_a_full_disk_is_told_with_its_file_and_loses_nothing(tmp_path: Path) -> None:
+    folder, limits = Folder(tmp_path / "out"), resource.getrlimit(resource.RLIMIT_FSIZE)
+    folder.manifest.append([entry("a")])
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300, limits[1]))
+        with pytest.raises(OSError, match=r"manifest\.jsonl"):
+            folder.manifest.append([entry("b", text="b" * 400)])
+        with pytest.raises(OSError, match=r"wavs/x\.wav"):
+            folder.write(folder.path / "wavs" / "x.wav", bytes(400))
+        folder.summarize(openai=False)
+        folder.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (folder.path / "metadata.csv").read_text().startswith("a|")
+    with closing(Folder(tmp_path / "out")) as folder:
+        assert ids(folder.manifest) == ["a"]
+
+
 def test_what_is_derived_from_the_manifest(tmp_path: Path) -> None:
     with closing(Folder(tmp_path)) as folder:
         path = folder.audio_path(Item("a/b", "x"), "wav")
@@ -146,13 +165,44 @@ def test_a_purse_counts_what_is_under_way_as_spent() -> None:
     purse.settle(most, billed=0)  # from the cache
     assert purse.allows(most)
     purse.reserved += most
-    purse.settle(most, billed=4)
+    purse.settle(most, billed=4, cached=4)
     assert (purse.spent.characters, purse.spent.money) == (4, 4)
     assert purse.allows(purse.price(Request("123456", "openai/tts-1")))
     assert not purse.allows(most)
     with pytest.raises(MisconfiguredError, match="SPEECHFLEET_PRICES"):
         purse.price(Request("x", "gemini/x"))
     assert Purse(prices).price(Request("x", "gemini/x")).money == 0
+
+
+def test_what_earlier_runs_spent_counts(tmp_path: Path) -> None:
+    prices = Prices({"m": Price(per_million=1_000_000)})
+    with closing(Manifest(tmp_path / "manifest.jsonl")) as manifest:
+        paid = entry("a", text="12345678", object="o/1", billed=8, cached=0)
+        # The second was written twice by a crash; the third is another end of the same item.
+        manifest.append([paid, paid, {**paid, "object": "o/2", "billed": 4, "cached": 4}])
+        before = spent_before(prices, manifest.history())
+    assert (before.characters, before.money) == (12, 12)
+    purse = Purse(prices, max_cost=20, before=before)
+    assert purse.allows(purse.price(Request("12345678", "m/m")))
+    assert not purse.allows(purse.price(Request("123456789", "m/m")))
+
+
+def test_what_is_reserved_is_never_less_than_what_is_billed() -> None:
+    """A Han character is two to some; tokens, where a provider counts them, weigh as letters."""
+    purse = Purse(Prices({}), max_chars=20)
+    assert not purse.allows(purse.price(Request("语音合成语音合成语音合成", "dashscope/x")))
+    assert purse.price(Request("语", "dashscope/x")).characters >= 2.05
+    most = purse.price(Request("x" * 90, "gemini/gemini-3.8-flash-tts"))
+    purse.settle(most, billed=30)  # tokens
+    assert purse.spent.money == most.money > 0
+
+
+def test_list_prices_have_their_date_and_source() -> None:
+    assert all(price.source for price in LISTED.values())
+    assert all(price.date for model, price in LISTED.items() if model != "espeak")
+    assert Prices({}).cost("openai/tts-1", 1e6) == 15
+    assert Prices({}).of("openai/tts-9") is None
+    assert Prices({"openai": Price(per_million=1)}).cost("openai/tts-1", 1e6) == 1
 
 
 def test_prices_by_unit() -> None:

@@ -139,6 +139,17 @@ def test_all_bad_lines_are_told(tmp_path: Path) -> None:
     assert "0xE9, which is not UTF-8" in told[1]
 
 
+def test_ids_that_are_one_file_on_some_disks(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.jsonl"
+    ids = ["A", "b", "a", "caf\u00e9", "cafe\u0301", "../x", "%2E./x"]
+    path.write_text("".join(json.dumps({"id": id, "text": f"Text {id}."}) + "\n" for id in ids))
+    with open_corpus(path) as corpus:
+        bad = corpus.examine({"model": "espeak/espeak-ng"}, 1000).bad
+        assert [each.place for each in bad] == [f"{path}:3", f"{path}:5"]
+        assert "'A' and 'a' are one file name" in bad[0].why
+        assert not corpus.examine({"model": "espeak/espeak-ng"}, 1000, files=False).bad
+
+
 def test_a_line_that_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines, "LINE_BYTES", 1 << 20)
     path = write(tmp_path, b"one\n" + b"x" * (3 << 20) + b"\ntwo\n")

@@ -94,7 +94,9 @@ class Execution:
             if (regained := await self.regain()) is not None:
                 return regained
             log.info("stopped: the job is no longer ours", extra={"job": self.name})
-            if self._track is not None:
+            # Where the answer to `finish` was lost, a manifest may name the object by now; what
+            # none names is swept by whoever speaks the item.
+            if self._track is not None and not (self.ending and self.request.batch):
                 await self._track.discard()
         except HandOver:
             await self.lease.hand_over("its worker is draining")
@@ -112,13 +114,20 @@ class Execution:
     def name(self) -> str:
         return self.lease.job.name
 
+    @property
+    def ending(self) -> bool:
+        """Whether the terminal transition was asked for: the record may name another state."""
+        return self._track is not None and self._track.ending
+
     async def regain(self) -> Claim | None:
         """Ask for the job again, with the same token; None where it is another's, or ended.
 
-        A record that is gone is written again from memory: Redis lost its last second.
+        A record that is gone is written again from memory: Redis lost its last second. Not that
+        of a batch's item: it goes once its end is written down, and whoever feeds the batch
+        sends again what was lost.
         """
         claim = await self.lease.claim()
-        if claim.outcome == "gone" and self._request is not None:
+        if claim.outcome == "gone" and self._request is not None and not self._request.batch:
             job = self.lease.job
             try:
                 await self.process.jobs.submit(job.namespace, job.id, self.request, "claimed")

@@ -74,6 +74,8 @@ class Track:
         self._output: Output | None = None
         self._stored: Stored | None = None
         self._sums = Counter(record.sums)
+        self.ending = False
+        """The terminal transition was asked for, and may have happened."""
         self._only: tuple[str, Words] | None = None
         """Hash and words of the job's only segment, where the object itself holds it."""
 
@@ -194,6 +196,7 @@ class Track:
             stored.media_type,
             json.dumps(in_seconds(self._sums)),
         )
+        self.ending = True
         if not await self._lease.finish(end, size=stored.bytes, rate=self._rate):
             raise Forgotten
         self._counts.finished(self._position if self._request.published else 0)

@@ -192,7 +192,9 @@ class Worker:
         for name in recorded - self._left.keys():
             await self.process.fleet.recover(name, self.boot, "its worker does not know it")
         for name in self._running.keys() - recorded:
-            if (running := self._running.get(name)) is not None:
+            running = self._running.get(name)
+            # One that is ending learns from the answer itself whether it did.
+            if running is not None and not running[0].ending:
                 await self._regain(name, *running)
 
     async def _regain(self, name: str, execution: Execution, task: asyncio.Task[None]) -> None:

@@ -73,12 +73,12 @@ Window = Annotated[
 ]
 MaxChars = Annotated[
     float | None,
-    typer.Option("--max-chars", min=0, help="Stop before this run bills more characters.",
+    typer.Option("--max-chars", min=0, help="Stop before DIR has cost more characters.",
                  show_default=False),
 ]  # fmt: skip
 MaxCost = Annotated[
     float | None,
-    typer.Option("--max-cost", min=0, help="Stop before this run costs more (SPEECHFLEET_PRICES).",
+    typer.Option("--max-cost", min=0, help="Stop before DIR has cost more (SPEECHFLEET_PRICES).",
                  show_default=False),
 ]  # fmt: skip
 DryRun = Annotated[
@@ -134,10 +134,11 @@ def run(
     settings = Settings.load()
     order = _order(model, voice, format, option, no_cache)
     with open_corpus(corpus, input_format) as opened:
-        examined = opened.examine(order, settings.max_text)
+        files = not remote or captions is not None
+        examined = opened.examine(order, settings.max_text, files=files)
         _tell_bad(examined, opened, skip_bad=skip_bad)
         if dry_run:
-            plan = estimate(opened, order, out, settings)
+            plan = estimate(opened, order, out, settings, files=files)
             output.emit(plan.told()) if as_json else print_plan(plan)
             return
 
@@ -146,7 +147,7 @@ def run(
                 await check_served(client, each)
             batch = AsyncBatch(
                 client,
-                opened.items(order, settings.max_text),
+                opened.items(order, settings.max_text, files=files),
                 order,
                 id=id,
                 out=out,
@@ -208,11 +209,10 @@ async def _follow(
             async with aclosing(batch.results()) as entries:
                 async for entry in entries:
                     progress.advance(entry)
-    except SpeechFleetError:
-        output.tell(_goes_on(batch))
-        raise
-    except BaseException:  # Ctrl-C comes as CancelledError
-        output.tell(f"interrupted; {_goes_on(batch)}")
+    except BaseException as error:  # Ctrl-C comes as CancelledError
+        if batch.summary.id:  # or nothing was begun
+            told = "" if isinstance(error, SpeechFleetError) else "interrupted; "
+            output.tell(f"{told}{_goes_on(batch)}")
         raise
     summary = batch.summary
     if as_json:

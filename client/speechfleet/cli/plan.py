@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -13,20 +15,24 @@ from pathlib import Path
 from typing import Any
 
 from speechfleet.cli import output
+from speechfleet.client import AsyncClient
 from speechfleet.corpus.item import Item
 from speechfleet.corpus.manifest import NAME, Manifest
 from speechfleet.corpus.prices import Prices
 from speechfleet.corpus.source import Corpus
 from speechfleet.errors import MisconfiguredError
 from speechfleet.jobs import State
+from speechfleet.ledger import Budgets
+from speechfleet.local import default_folder
 from speechfleet.settings import Settings
 
 
 @dataclass
 class ModelPlan:
     """One model's share. ``units``: as the model counts its input (``unit``); the ``distinct``
-    are those of segments that differ: what is asked for once. ``cost`` None: no price is known.
-    ``minutes``: what the set limits of the account make of it; None where none are set.
+    are those of segments that differ and are not stored: what is asked for. ``cost`` None: no
+    price is known. ``minutes``: what the limits make of it, those of the settings or that which
+    the fleet found (``limits_from``); None where none are known.
     """
 
     model: str
@@ -34,6 +40,7 @@ class ModelPlan:
     characters: int = 0
     text_bytes: int = 0
     segments: int = 0
+    stored_segments: int = 0
     distinct_segments: int = 0
     units: int = 0
     distinct_units: int = 0
@@ -43,6 +50,7 @@ class ModelPlan:
     currency: str = ""
     price_from: str = ""
     minutes: float | None = None
+    limits_from: str = ""
 
 
 @dataclass
@@ -58,7 +66,9 @@ class Plan:
         return asdict(self)
 
 
-def estimate(corpus: Corpus, order: Mapping[str, Any], out: Path, settings: Settings) -> Plan:
+def estimate(
+    corpus: Corpus, order: Mapping[str, Any], out: Path, settings: Settings, *, files: bool
+) -> Plan:
     """Read the corpus, have it cut as a worker would, and price what is left to speak."""
     plan = Plan(corpus.format)
     # What exists is only read: a dry run makes no folder.
@@ -67,7 +77,7 @@ def estimate(corpus: Corpus, order: Mapping[str, Any], out: Path, settings: Sett
         closing(Manifest(out / NAME if exists else None)) as manifest,
         tempfile.TemporaryFile("w+", encoding="utf-8") as left,
     ):
-        for item in corpus.items(order, settings.max_text):
+        for item in corpus.items(order, settings.max_text, files=files):
             plan.items += 1
             if _is_done(item, manifest, order, settings):
                 plan.done += 1
@@ -75,7 +85,10 @@ def estimate(corpus: Corpus, order: Mapping[str, Any], out: Path, settings: Sett
             left.write(f"{json.dumps(_line(item, order))}\n")
         left.flush()
         left.seek(0)
-        plan.models = [_priced(ModelPlan(**share), settings) for share in _cut(left)]
+        found = _found_rates(settings)
+        for share in _cut(left, settings):
+            model = _priced(ModelPlan(**share), Prices(settings.prices))
+            plan.models.append(_timed(model, settings, found.get(model.model, 0.0)))
     return plan
 
 
@@ -86,11 +99,15 @@ def print_plan(plan: Plan) -> None:
         [
             (
                 each.model, f"{each.items:,}", f"{each.characters:,}",
-                f"{each.segments:,}, {each.distinct_segments:,} of them distinct",
+                (
+                    f"{each.segments:,}, {each.stored_segments:,} of them stored, "
+                    f"{each.distinct_segments:,} to ask for"
+                ),
                 f"{each.distinct_units:,} {each.unit}",
-                "no price is set" if each.cost is None
+                "no price is known" if each.cost is None
                 else f"{each.cost:,.2f} {each.currency} ({each.price_from})",
-                "no limits are set" if each.minutes is None else f"{each.minutes:,.1f} minutes",
+                "no limits are known" if each.minutes is None
+                else f"{each.minutes:,.1f} minutes ({each.limits_from})",
             )
             for each in plan.models
         ],
@@ -108,14 +125,16 @@ def _line(item: Item, order: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "text": request.text, "model": request.model, "voice": request.voice,
         "options": dict(request.options), "segments": request.segment_mode,
+        "cache": request.cache,
     }  # fmt: skip
 
 
-def _cut(lines: Any) -> list[dict[str, Any]]:
+def _cut(lines: Any, settings: Settings) -> list[dict[str, Any]]:
     """Cutting belongs to the worker's package, which is not imported here but run."""
     done = subprocess.run(
         [sys.executable, "-m", "speechfleet_worker.measuring"],
         stdin=lines,
+        env={**os.environ, **_where_segments_lie(settings)},
         capture_output=True,
         check=False,
     )
@@ -126,8 +145,15 @@ def _cut(lines: Any) -> list[dict[str, Any]]:
     return found
 
 
-def _priced(plan: ModelPlan, settings: Settings) -> ModelPlan:
-    prices = Prices(settings.prices)
+def _where_segments_lie(settings: Settings) -> dict[str, str]:
+    """In the fleet's store; without a fleet, in that of this user's own."""
+    folder = default_folder() if settings.redis_url is None else None
+    if folder is None or not (folder / "store").is_dir():
+        return {}
+    return {"SPEECHFLEET_STORE": (folder / "store").as_uri()}
+
+
+def _priced(plan: ModelPlan, prices: Prices) -> ModelPlan:
     if (price := prices.of(plan.model)) is not None:
         if price.unit == plan.unit:
             plan.cost = plan.distinct_units * price.per_million / 1e6
@@ -137,8 +163,27 @@ def _priced(plan: ModelPlan, settings: Settings) -> ModelPlan:
             plan.cost = prices.cost(plan.model, size, size * share)
         plan.currency = price.currency
         plan.price_from = " ".join(filter(None, (price.source, price.date))) or "your setting"
+    return plan
+
+
+def _found_rates(settings: Settings) -> dict[str, float]:
+    """Requests a minute that the fleet goes by, by model; none where there is no fleet."""
+
+    async def ask() -> dict[str, float]:
+        async with AsyncClient(settings) as client:
+            return {each.model: each.rate for each in await Budgets(client.connection).all()}
+
+    if settings.redis_url is None or settings.store is None:
+        return {}
+    return asyncio.run(ask())
+
+
+def _timed(plan: ModelPlan, settings: Settings, found: float) -> ModelPlan:
     limits = settings.limits_of(plan.model)
-    by_requests = plan.distinct_segments / limits.requests if limits.requests else 0.0
+    rate = found or limits.requests
+    by_requests = plan.distinct_segments / rate if rate else 0.0
     by_units = plan.distinct_units / limits.units if limits.units else 0.0
-    plan.minutes = max(by_requests, by_units) or None
+    if rate or limits.units:
+        plan.minutes = max(by_requests, by_units)
+        plan.limits_from = "as found" if found and found != limits.requests else "as set"
     return plan

@@ -17,9 +17,9 @@ from speechfleet.corpus.feeding import Feeder
 from speechfleet.corpus.folder import Folder, batch_of
 from speechfleet.corpus.item import Item, as_item, derived_id
 from speechfleet.corpus.manifest import Entry
-from speechfleet.corpus.prices import Prices, Purse, Spending
-from speechfleet.corpus.seen import Mark, Seen
-from speechfleet.errors import InvalidRequest
+from speechfleet.corpus.prices import Prices, Purse, Spending, spent_before
+from speechfleet.corpus.seen import Mark, Names, Seen
+from speechfleet.errors import BatchStopped, InvalidRequest
 from speechfleet.jobs import Request, State, check_id
 from speechfleet.ledger import BatchState, BatchStatus
 from speechfleet.ledger.batches import batch_stopped
@@ -95,9 +95,12 @@ class AsyncBatch:
         self._id = check_id(id) if id is not None else None
         self._out = Path(out) if out is not None else None
         self._remote = remote
+        self._files = out is not None and not (remote and captions is None)
         self._captions: Form | None = captions
         self._window = window or client.settings.batch_window
-        self._purse = Purse(Prices(client.settings.prices), max_chars, max_cost)
+        self._prices = Prices(client.settings.prices)
+        self._limits = (max_chars, max_cost)
+        self._purse = Purse(self._prices)
         self._openai = openai
         self._about = about or {}
         self._feeder: Feeder | None = None
@@ -147,8 +150,13 @@ class AsyncBatch:
             began = time.monotonic()
             self._summary = Summary(self.id)
             await self._open()
-            self._feeder = feeder = self._make_feeder(delivery)
-            feeding = asyncio.create_task(feeder.feed(_once_each(self._items)))
+            before = spent_before(self._prices, delivery.manifest.history())
+            self._purse = Purse(self._prices, *self._limits, before)
+            self._feeder = feeder = Feeder(
+                self._client.ledger, self._client.namespace, self.id,
+                request=self._request, done=delivery.done, purse=self._purse,
+            )  # fmt: skip
+            feeding = asyncio.create_task(feeder.feed(_once_each(self._items, files=self._files)))
             try:
                 async for entries in self._collect(feeder, feeding, delivery):
                     self._summary.count(entries)
@@ -198,16 +206,6 @@ class AsyncBatch:
             self._client.namespace, self.id, window=self._window, about={**about, **self._about}
         )
 
-    def _make_feeder(self, delivery: Delivery) -> Feeder:
-        return Feeder(
-            self._client.ledger,
-            self._client.namespace,
-            self.id,
-            request=self._request,
-            done=delivery.done,
-            purse=self._purse,
-        )
-
     async def _collect(
         self, feeder: Feeder, feeding: asyncio.Task[None], delivery: Delivery
     ) -> AsyncGenerator[list[Entry], None]:
@@ -221,11 +219,15 @@ class AsyncBatch:
             if ended:
                 quiet = 0
                 entries = await delivery.deliver([(each, feeder.order_of(each)) for each in ended])
+                await feeder.answered(ended)
                 await batches.fold(namespace, self.id, ended)
+                feeder.meet(entries)
                 for result in ended:
                     feeder.settle(result)
                 yield entries
                 continue
+            if _is_stopped(feeding):
+                await batches.withdraw(namespace, self.id)
             quiet += 1
             if (fed and not feeder.under_way) or quiet >= QUIET:
                 quiet = 0
@@ -254,30 +256,36 @@ class AsyncBatch:
             raise InvalidRequest(f"{item.place}: {error.message}", code=error.code) from error
 
 
-def _once_each(items: Texts) -> Iterable[Item] | AsyncIterable[Item]:
+def _is_stopped(feeding: asyncio.Task[None]) -> bool:
+    return feeding.done() and isinstance(feeding.exception(), BatchStopped)
+
+
+def _once_each(items: Texts, *, files: bool) -> Iterable[Item] | AsyncIterable[Item]:
     """The items as they come, each id once. Raises InvalidRequest at one that is wrong."""
-    return _from_async(items) if isinstance(items, AsyncIterable) else _from_sync(items)
+    if isinstance(items, AsyncIterable):
+        return _from_async(items, files=files)
+    return _from_sync(items, files=files)
 
 
-def _from_sync(items: Iterable[Any]) -> Iterator[Item]:
-    with contextlib.closing(Seen()) as seen:
+def _from_sync(items: Iterable[Any], *, files: bool) -> Iterator[Item]:
+    with contextlib.closing(Seen()) as seen, contextlib.closing(Names(wanted=files)) as names:
         for number, value in enumerate(items, 1):
             item = as_item(value, f"item {number}")
-            if _first(item, seen):
+            if _first(item, seen, names):
                 yield item
 
 
-async def _from_async(items: AsyncIterable[Any]) -> AsyncGenerator[Item, None]:
+async def _from_async(items: AsyncIterable[Any], *, files: bool) -> AsyncGenerator[Item, None]:
     number = 0
-    with contextlib.closing(Seen()) as seen:
+    with contextlib.closing(Seen()) as seen, contextlib.closing(Names(wanted=files)) as names:
         async for value in items:
             number += 1
             item = as_item(value, f"item {number}")
-            if _first(item, seen):
+            if _first(item, seen, names):
                 yield item
 
 
-def _first(item: Item, seen: Seen) -> bool:
+def _first(item: Item, seen: Seen, names: Names) -> bool:
     """Whether its id is new; InvalidRequest where it came with another text."""
     digest = derived_id(item.text, item.fields)
     before = seen.get(item.id)
@@ -285,4 +293,8 @@ def _first(item: Item, seen: Seen) -> bool:
         seen.put(item.id, Mark(digest, "", 0))
     elif before.digest != digest:
         raise InvalidRequest(f"{item.place}: the id {item.id!r} came before with another text")
+    if before is None and (other := names.take(item)):
+        raise InvalidRequest(
+            f"{item.place}: the ids {other!r} and {item.id!r} are one file name on some disks"
+        )
     return before is None

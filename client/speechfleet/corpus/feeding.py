@@ -6,10 +6,11 @@ import asyncio
 import itertools
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from speechfleet.corpus.item import Item
+from speechfleet.corpus.manifest import Entry
 from speechfleet.corpus.prices import Purse, Spending
 from speechfleet.errors import Conflict
 from speechfleet.jobs import Request, State
@@ -54,9 +55,12 @@ class Feeder:
         self._purse = purse
         self._again: deque[Order] = deque()
         self._stale: set[str] = set()
+        self._sending: set[str] = set()
         self._exhausted = False
         self._changes = 0
         self._changed = asyncio.Event()
+        self._answer = asyncio.Event()
+        self._early: set[str] = set()
         self.under_way: dict[str, Order] = {}
         self.skipped = 0
         self.refused_by_purse = False
@@ -85,11 +89,28 @@ class Feeder:
         """The order whose end this is; None where it came from elsewhere."""
         return None if result.item in self._stale else self.under_way.get(result.item)
 
+    async def answered(self, results: Sequence[Result]) -> None:
+        """Until no submit of these items is under way: one whose answer was lost is repeated,
+        and has to find its job then, or the item is spoken once more.
+        """
+        for result in results:
+            while result.item in self._sending:
+                self._answer.clear()
+                await self._answer.wait()
+
+    def meet(self, entries: Sequence[Entry]) -> None:
+        """What ended now and was sent by an earlier run counts as of this one; before `settle`."""
+        for entry in entries:
+            if entry["id"] not in self.under_way and entry["state"] == State.SUCCEEDED:
+                self._purse.spend(entry)
+                self._early.add(entry["id"])
+
     def settle(self, result: Result) -> None:
         """An item ended, and is folded. What was withdrawn is sent again."""
         order = self.under_way.pop(result.item, None)
         if order is not None:
-            self._purse.settle(order.most, result.usage.get("billed", 0))
+            usage = result.usage
+            self._purse.settle(order.most, usage.get("billed", 0), usage.get("cached", 0))
             if result.item in self._stale or result.withdrawn:
                 self._stale.discard(result.item)
                 self._again.append(order)
@@ -106,7 +127,8 @@ class Feeder:
     def _order(self, item: Item) -> Order | None:
         request = self._request(item)
         if self._done(item, request):
-            self.skipped += 1
+            self.skipped += item.id not in self._early
+            self._early.discard(item.id)
             return None
         return Order(item, request, self._purse.price(request))
 
@@ -149,6 +171,7 @@ class Feeder:
         id = item_id(self._batch, order.item.id)
         # Noted first: its end may be read before this returns.
         self.under_way[order.item.id] = order
+        self._sending.add(order.item.id)
         try:
             held = await self._jobs.submit(self._namespace, id, order.request)
             if held.state is State.FAILED and not held.new:
@@ -158,6 +181,9 @@ class Feeder:
         except BaseException:
             self.under_way.pop(order.item.id, None)
             raise
+        finally:
+            self._sending.discard(order.item.id)
+            self._answer.set()
 
     async def _replace(self, id: str, order: Order) -> None:
         """The id stands for the text that the item had before: that goes first."""

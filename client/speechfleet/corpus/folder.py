@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from speechfleet.corpus.item import Item
-from speechfleet.corpus.manifest import NAME, Entry, Manifest, as_corpus
+from speechfleet.corpus.manifest import NAME, Entry, Manifest, as_corpus, named
 from speechfleet.errors import InvalidRequest
 from speechfleet.jobs import State
 
@@ -102,12 +102,13 @@ class Folder:
         """Whole or not at all."""
         unfinished = target.with_name(f".{secrets.token_hex(8)}.part")
         try:
-            try:
-                make(unfinished)
-            except FileNotFoundError:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                make(unfinished)
-            unfinished.replace(target)
+            with named(target):
+                try:
+                    make(unfinished)
+                except FileNotFoundError:
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    make(unfinished)
+                unfinished.replace(target)
         finally:
             # Of two names of one file, `replace` takes neither away.
             unfinished.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -42,6 +43,11 @@ class Item:
         if len(name.encode()) > LONGEST_NAME:
             raise InvalidRequest(f"the id {self.id[:40]!r}... is too long for a file name")
         return name
+
+    @property
+    def disk_name(self) -> str:
+        """The file name as those disks take it that tell no case and no forms of accents."""
+        return unicodedata.normalize("NFC", self.file_name).casefold()
 
     def request(self, batch: str, order: Mapping[str, Any], max_text: int) -> Request:
         """The checked request of its job. Raises InvalidRequest, as the request does."""

@@ -6,6 +6,7 @@ one id the last counts. A line that a crash cut short is taken away at the next 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -59,6 +60,17 @@ def as_corpus(entry: Entry) -> Entry:
     return {name: entry[name] for name in kept if entry.get(name) not in (None, "")}
 
 
+@contextlib.contextmanager
+def named(path: Path | None) -> Iterator[None]:
+    """A full disk is told with the file that could not be written, not that which was read."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 class Manifest:
     """Entries by id, in the file ``path``; None keeps only what is needed of them, in no file."""
 
@@ -89,9 +101,10 @@ class Manifest:
             (entry, json.dumps(entry, ensure_ascii=False).encode() + b"\n") for entry in entries
         ]
         if self._file is not None and lines:
-            self._file.write(b"".join(line for _, line in lines))
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            with named(self._path):
+                self._file.write(b"".join(line for _, line in lines))
+                self._file.flush()
+                os.fsync(self._file.fileno())
         for entry, line in lines:
             self._mark(entry, self._end)
             self._end += len(line)
@@ -103,10 +116,20 @@ class Manifest:
             if mark is not None and mark.number == offset:
                 yield entry
 
+    def history(self) -> Iterator[Entry]:
+        """Every end of every item, once: one that a crash had written twice, too."""
+        with contextlib.closing(Seen()) as seen:
+            for offset, entry in self._entries():
+                name = f"{entry['id']}\n{entry.get('object') or offset}"
+                if seen.get(name) is None:
+                    seen.put(name, Mark("", "", offset))
+                    yield entry
+
     def close(self) -> None:
         self._seen.close()
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # `append` has told it
+                self._file.close()
 
     def _mark(self, entry: Entry, offset: int) -> None:
         self._seen.put(entry["id"], Mark(entry["digest"], entry["state"], offset))
@@ -117,6 +140,8 @@ class Manifest:
         offset = 0
         with self._path.open("rb") as file:
             for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n"):
+                    return  # The disk was full there.
                 try:
                     entry = json.loads(line)
                     _ = entry["id"], entry["digest"], entry["state"]

@@ -6,6 +6,8 @@ import hashlib
 import sqlite3
 from typing import NamedTuple
 
+from speechfleet.corpus.item import Item
+
 CACHE_KB = 8_000
 
 
@@ -51,6 +53,23 @@ class Seen:
     def close(self) -> None:
         """Idempotent."""
         self._database.close()
+
+
+class Names(Seen):
+    """Which file names there were. ``wanted`` False: none is asked for, so none is taken."""
+
+    def __init__(self, *, wanted: bool = True) -> None:
+        super().__init__()
+        self._wanted = wanted
+
+    def take(self, item: Item) -> str:
+        """The id that has its name already on some disks; "" where it is free."""
+        if not self._wanted:
+            return ""
+        before = self.get(item.disk_name)
+        if before is None:
+            self.put(item.disk_name, Mark(item.id, "", 0))
+        return "" if before is None or before.digest == item.id else before.digest
 
 
 def _key(id: str) -> bytes:

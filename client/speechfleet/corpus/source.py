@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from speechfleet.corpus import formats
 from speechfleet.corpus.item import BadItem, Item
 from speechfleet.corpus.lines import Source, source_of
-from speechfleet.corpus.seen import Mark, Seen
+from speechfleet.corpus.seen import Mark, Names, Seen
 from speechfleet.errors import InvalidRequest, SpeechFleetError
 
 
@@ -22,25 +22,25 @@ class Corpus:
     source: Source
     format: str
 
-    def checked(self, order: Mapping[str, Any], max_text: int) -> Iterator[Item | BadItem]:
+    def checked(
+        self, order: Mapping[str, Any], max_text: int, *, files: bool = True
+    ) -> Iterator[Item | BadItem]:
         """Every item once, each with a request that can be made of it; or what is wrong there.
 
         An id that comes again with the same request is passed over; with another it is bad.
+        ``files``: so is one whose file would be another's on a disk that does not know case.
         """
-        seen = Seen()
-        try:
+        with closing(Seen()) as seen, closing(Names(wanted=files)) as names:
             for found in formats.read(self.source, self.format):
                 if isinstance(found, BadItem):
                     yield found
                 elif (checked := _check(found, seen, order, max_text)) is not None:
-                    yield checked
-        finally:
-            seen.close()
+                    yield _named(checked, names)
 
-    def examine(self, order: Mapping[str, Any], max_text: int) -> Examined:
+    def examine(self, order: Mapping[str, Any], max_text: int, *, files: bool = True) -> Examined:
         """Read all of it once. Raises InvalidRequest where there is nothing in it."""
         examined = Examined(models=set(), bad=[])
-        for found in self.checked(order, max_text):
+        for found in self.checked(order, max_text, files=files):
             if isinstance(found, BadItem):
                 examined.bad.append(found)
             else:
@@ -51,9 +51,11 @@ class Corpus:
             raise InvalidRequest(f"{self.source.name} holds no item")
         return examined
 
-    def items(self, order: Mapping[str, Any], max_text: int) -> Iterator[Item]:
+    def items(
+        self, order: Mapping[str, Any], max_text: int, *, files: bool = True
+    ) -> Iterator[Item]:
         """The good ones."""
-        for found in self.checked(order, max_text):
+        for found in self.checked(order, max_text, files=files):
             if isinstance(found, Item):
                 yield found
 
@@ -77,6 +79,16 @@ def open_corpus(corpus: str | Path, format: str | None = None) -> Iterator[Corpu
     with source_of(corpus) as source:
         found = formats.detect(source)  # also where it was told: what is no text is refused
         yield Corpus(source, format or found)
+
+
+def _named(found: Item | BadItem, names: Names) -> Item | BadItem:
+    if isinstance(found, BadItem) or not (other := names.take(found)):
+        return found
+    return BadItem(
+        found.place,
+        f"the ids {other[:60]!r} and {found.id[:60]!r} are one file name where a disk does not "
+        "tell case or accents apart: rename one, or use --remote",
+    )
 
 
 def _check(

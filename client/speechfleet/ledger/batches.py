@@ -223,6 +223,20 @@ class Batches:
             await self._forget(batch.items, names, replies)
         return cancelled
 
+    async def withdraw(self, namespace: str, id: str) -> int:
+        """Take back what waits, at once; how many. For a batch that is stopped: its items may
+        wait for a budget that nobody fills. What runs goes on.
+        """
+        items, cursor = BatchKeys(namespace, id).items, b"0"
+        withdrawn: int = 0
+        while True:
+            cursor, names = await self._scripts.call("SSCAN", items, cursor, "COUNT", STEP)
+            how = ("its batch is stopped", "", "1")
+            replies = await asyncio.gather(*(self._one("cancel", name, *how) for name in names))
+            withdrawn += len([reply for reply in replies if reply and reply[1] == b"1"])
+            if int(cursor) == 0:
+                return withdrawn
+
     async def retry_failed(self, namespace: str, id: str) -> int:
         """Items that failed begin a new epoch; how many. Opens the batch."""
         await self._become(namespace, id, BatchState.OPEN)

@@ -1,0 +1,123 @@
+"""Where answers are lost or late, and turns do not come: an item of a batch still ends once."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from speechfleet.client import AsyncClient
+from speechfleet.corpus.feeding import Feeder
+from speechfleet.corpus.item import Item
+from speechfleet.corpus.prices import Prices, Purse
+from speechfleet.errors import BatchStopped
+from speechfleet.jobs import Lane, Request, Segment
+from speechfleet.ledger import Jobs
+from speechfleet.ledger.batches import item_id
+from speechfleet_worker.synthesis import Execution
+from speechfleet_worker.worker import Worker
+from tests.integration.test_batches import ACCOUNT, BATCH, END, NAMESPACE, Spoken, spoken
+
+__all__ = ["spoken"]
+
+
+async def test_an_item_that_is_written_down_is_not_spoken_again(spoken: Spoken) -> None:
+    """Its worker may not know yet that it finished: the answer was lost, or is slow to come."""
+    await spoken.open()
+    await spoken.submit("a")
+    lease, claim = await spoken.claim("a")
+    assert claim.record is not None
+    process = SimpleNamespace(settings=spoken.connection.settings, jobs=spoken.jobs)
+    execution = Execution(cast("Any", process), cast("Any", None), lease)
+    execution._request = claim.record.request
+    usage = {"characters": 6, "billed": 6, "calls": 1, "audio_ms": 500}
+    await lease.segment(Segment(0, 0, 96, 0, 6, "hash"), 24_000, 1 << 20, ACCOUNT, usage)
+    assert await lease.finish(END, size=140, rate=24_000)
+    await spoken.fold(await spoken.results())
+    assert await execution.regain() is None
+    assert await spoken.jobs.find(NAMESPACE, item_id(BATCH, "a")) is None
+    status = await spoken.batches.get(NAMESPACE, BATCH)
+    assert (status.submitted, status.succeeded, status.outstanding) == (1, 1, 0)
+
+
+async def test_a_worker_leaves_alone_what_is_ending(spoken: Spoken) -> None:
+    """The record says SUCCEEDED before the answer is here: the object is no loser's."""
+    running = asyncio.get_running_loop().create_future()
+    regained: list[str] = []
+
+    async def regain(name: str, *_: object) -> None:
+        regained.append(name)
+
+    worker = SimpleNamespace(
+        process=SimpleNamespace(fleet=spoken.fleet),
+        boot="boot",
+        _left={},
+        _running={
+            name: (SimpleNamespace(ending=name == "ending"), running)
+            for name in ("ending", "forgotten")
+        },
+        _regain=regain,
+    )
+    await Worker.reconcile(cast("Any", worker))
+    assert regained == ["forgotten"]
+
+
+async def test_a_submit_whose_answer_is_late_finds_its_job(spoken: Spoken) -> None:
+    """The first try is carried out, and ended, before it is tried again."""
+    sent, ended = asyncio.Event(), asyncio.Event()
+
+    class Late(Jobs):
+        async def submit(self, *args: Any, **how: Any) -> Any:
+            first = await super().submit(*args, **how)
+            sent.set()
+            await ended.wait()
+            again = await super().submit(*args, **how)
+            assert (first.new, again.new) == (True, False)
+            return again
+
+    await spoken.open()
+    request = Request("Hello.", "espeak/espeak-ng", lane=Lane.BATCH, batch=BATCH)
+    feeder = Feeder(
+        Late(spoken.connection),
+        NAMESPACE,
+        BATCH,
+        request=lambda _: request,
+        done=lambda *_: False,
+        purse=Purse(Prices({})),
+    )
+    feeding = asyncio.create_task(feeder.feed([Item("a", "Hello.")]))
+    await sent.wait()
+    await spoken.speak("a")
+    results = await spoken.results()
+    answered = asyncio.create_task(feeder.answered(results))
+    await asyncio.wait([answered], timeout=0.05)
+    assert not answered.done()
+    ended.set()
+    await answered
+    await spoken.fold(results)
+    feeder.settle(results[0])
+    await feeding
+    assert (await spoken.batches.get(NAMESPACE, BATCH)).submitted == 1
+
+
+async def test_a_run_ends_at_once_where_the_account_is_at_fault(
+    spoken: Spoken, tmp_path: Path
+) -> None:
+    """Its other items wait, for a turn that may not come."""
+    settings = spoken.connection.settings
+    async with AsyncClient(settings, store=tmp_path.as_uri(), namespace=NAMESPACE) as client:
+        batch = client.batch(["One.", "Two.", "Three."], model="espeak/espeak-ng", id=BATCH)
+        running = asyncio.create_task(batch.run())
+        async with asyncio.timeout(10):
+            while len(items := await spoken.waiting()) < 3:  # noqa: ASYNC110 # only Redis knows
+                await asyncio.sleep(0)
+        fault = {"code": "quota_exceeded", "of_account": True}
+        assert await spoken.speak(items[0], "fail", **fault) == "withdrawn"
+        async with asyncio.timeout(5):
+            with pytest.raises(BatchStopped, match="no") as stopped:
+                await running
+    assert stopped.value.code == "quota_exceeded"
+    assert (await spoken.batches.get(NAMESPACE, BATCH)).outstanding == 0
