@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 
 BATCH_SHARE = 0.75
 """Of the slots, where lanes are mixed."""
+FREED = 8
+"""A part of a limit, one in so many, that is free before a full queue is consumed again: pausing
+and resuming it around every job would cost more than the job's own message."""
 
 
 class Intake:
@@ -56,11 +59,13 @@ class Intake:
 
     def adjust(self, running: Counter[str]) -> None:
         """Note which queues are full with what runs now."""
-        full = frozenset(
-            queue
-            for queues, limit in self._groups
-            if sum(running[q] for q in queues) >= limit
-            for queue in queues
+        full = frozenset().union(
+            *(
+                queues
+                for queues, limit in self._groups
+                if sum(running[q] for q in queues)
+                >= limit - (max(0, limit // FREED - 1) if queues <= self.full else 0)
+            )
         )
         if full != self.full:
             self.full = full
