@@ -7,7 +7,6 @@ other: see `espeak_library`.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import Future
 from contextlib import aclosing
@@ -30,6 +29,8 @@ from speechfleet_worker.providers.espeak_library import EspeakVoice, Take, Words
 from speechfleet_worker.segments import Segment, cut
 
 MODEL = "espeak-ng"
+PART = 64 << 10
+"""Bytes of the longest part in which audio comes from the library's thread: 1.5 s."""
 
 
 class EspeakOptions(ProviderOptions):
@@ -130,50 +131,48 @@ class EspeakTTSModel(ProviderModel):
 class _Bridge:
     """From the library's thread to the loop it was made on.
 
-    The library is far faster than real time: all that it made since the loop last looked is one
-    part, or waking the loop would cost more than speaking.
+    The library is far faster than real time, and waking the loop for each 60 ms would cost more
+    than speaking them. So a part is as long as all that went before it, up to `PART`: whoever
+    listens has as much to play as the next part takes at real time.
     """
 
     def __init__(self) -> None:
         self.is_open = True
         self._loop = asyncio.get_running_loop()
-        self._made: deque[tuple[bytes, Words] | None] = deque()
-        self._ready = asyncio.Event()
-        self._told = False
+        self._parts: asyncio.Queue[tuple[bytes, Words] | None] = asyncio.Queue()
+        self._audio: list[bytes] = []
+        self._words: list[tuple[int, int, int]] = []
+        self._held = 0
+        self._given = 0
 
     def take(self, audio: bytes, words: Words) -> bool:
         """Whether anybody wants more."""
-        self._made.append((audio, words))
-        return self.is_open and self._tell()
+        self._audio.append(audio)
+        self._words += words
+        self._held += len(audio)
+        return self.is_open and (self._held < min(self._given, PART) or self._give())
 
     def end(self, _: Future[None]) -> None:
-        self._made.append(None)
-        self._tell()
+        if self._audio:
+            self._give()
+        self._put(None)
 
     async def parts(self) -> AsyncGenerator[tuple[bytes, Words], None]:
         """What was made, in order, up to the end."""
-        ended = False
-        while not ended:
-            await self._ready.wait()
-            self._ready.clear()
-            self._told = False  # before looking: what comes after this tells again
-            audio: list[bytes] = []
-            words: list[tuple[int, int, int]] = []
-            while self._made and not ended:
-                if (part := self._made.popleft()) is None:
-                    ended = True
-                else:
-                    audio.append(part[0])
-                    words += part[1]
-            if audio:
-                yield b"".join(audio), tuple(words)
+        while part := await self._parts.get():
+            yield part
 
-    def _tell(self) -> bool:
-        if self._told:
-            return True
-        self._told = True
+    def _give(self) -> bool:
+        part = b"".join(self._audio), tuple(self._words)
+        self._given += self._held
+        self._held = 0
+        self._audio.clear()
+        self._words.clear()
+        return self._put(part)
+
+    def _put(self, part: tuple[bytes, Words] | None) -> bool:
         try:
-            self._loop.call_soon_threadsafe(self._ready.set)
+            self._loop.call_soon_threadsafe(self._parts.put_nowait, part)
         except RuntimeError:  # the loop was closed: nobody listens any more
             return False
         return True
