@@ -205,6 +205,7 @@ class AsyncBatch:
             self.id,
             request=self._request,
             done=delivery.done,
+            early=delivery.early,
             purse=self._purse,
         )
 

@@ -44,6 +44,9 @@ class Delivery:
         self._captions: Form | None = captions if folder is not None else None
         self._places = asyncio.Semaphore(AT_ONCE)
         self.manifest: Manifest = folder.manifest if folder is not None else Manifest(None)
+        self.early: set[str] = set()
+        """Items that ended before this run came to them, left under way by another; no more than
+        a window of them."""
 
     def done(self, item: Item, request: Request) -> bool:
         """Whether this very request was spoken, and its audio is where it belongs."""
@@ -64,6 +67,8 @@ class Delivery:
         entries = [entry for entry in found if entry is not None]
         fed = {result.item for result, order in ended if order is not None}
         new = [entry for entry in entries if entry["id"] in fed or not self._is_repeated(entry)]
+        # Before they stand in the manifest, where this run would take them for done before it.
+        self.early.update(entry["id"] for entry in new if entry["id"] not in fed)
         await asyncio.to_thread(self.manifest.append, entries)
         return new
 

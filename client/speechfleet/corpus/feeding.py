@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Container, Iterable
 from dataclasses import dataclass
 
 from speechfleet.corpus.item import Item
@@ -44,6 +44,7 @@ class Feeder:
         *,
         request: Callable[[Item], Request],
         done: Callable[[Item, Request], bool],
+        early: Container[str],
         purse: Purse,
     ) -> None:
         self._jobs = jobs
@@ -51,6 +52,7 @@ class Feeder:
         self._batch = batch
         self._request = request
         self._done = done
+        self._early = early
         self._purse = purse
         self._again: deque[Order] = deque()
         self._stale: set[str] = set()
@@ -106,7 +108,7 @@ class Feeder:
     def _order(self, item: Item) -> Order | None:
         request = self._request(item)
         if self._done(item, request):
-            self.skipped += 1
+            self.skipped += item.id not in self._early  # Those are of this run.
             return None
         return Order(item, request, self._purse.price(request))
 
