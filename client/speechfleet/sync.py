@@ -18,6 +18,7 @@ from speechfleet.chunks import Chunk
 from speechfleet.client import AsyncClient
 from speechfleet.corpus.batch import AsyncBatch, Summary
 from speechfleet.corpus.manifest import Entry
+from speechfleet.errors import InvalidRequest
 from speechfleet.job import AsyncJob, Status
 from speechfleet.job import Speech as AsyncSpeech
 from speechfleet.jobs import Record, State
@@ -41,6 +42,12 @@ class _Loop:
         self._thread.start()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        if self._loop.is_closed():
+            coroutine.close()
+            raise InvalidRequest(
+                "this Client is closed: open another one, and use its jobs while it is open",
+                code="client_closed",
+            )
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 import os
@@ -306,6 +307,32 @@ async def test_a_batch_that_is_cancelled_says_so_and_resumes(stage: Stage, tmp_p
         assert 0 < some < 30
         rest = await client.batch(texts, model=MODEL, out=tmp_path / "out").run()
         assert (rest.succeeded, rest.skipped, rest.failed) == (30 - some, some, 0)
+
+
+async def test_what_ended_between_two_runs_is_counted_once(stage: Stage, tmp_path: Path) -> None:
+    texts = list(zip(map(str, range(30)), sentences("between two runs", 30), strict=True))
+    out = tmp_path / "out"
+    async with stage.client() as client:
+        first = client.batch(texts, model=MODEL, out=out)
+        async with contextlib.aclosing(first.results()) as entries:
+            await anext(entries)
+        for id, _ in texts:
+            with contextlib.suppress(JobNotFound):
+                await client.job(f"{first.id}/{id}").result(timeout=30)
+        some = len(manifest(out))
+        assert 0 < some < 30
+        read = asyncio.Event()
+
+        async def late() -> AsyncIterator[tuple[str, str]]:
+            await read.wait()
+            for text in texts:
+                yield text
+
+        rest = client.batch(late(), model=MODEL, out=out)
+        async for _ in rest.results():
+            read.set()
+        sums = rest.summary
+        assert (sums.succeeded, sums.skipped, len(manifest(out))) == (30 - some, some, 30)
 
 
 async def test_the_synchronous_client(stage: Stage, tmp_path: Path) -> None:

@@ -225,3 +225,4 @@ async def test_bad_bodies_are_refused_in_openais_form(url: str, body: bytes, sta
         answer = await client.post("/v1/audio/speech", content=body)
     assert answer.status_code == status
     assert code_of(answer)
+    assert not str(answer.json()["error"]["param"]).isdigit(), "an offset is no parameter"

@@ -189,6 +189,8 @@ def install(app: FastAPI) -> None:
 
 
 def _told(problem: Mapping[str, Any]) -> dict[str, Any]:
-    where = ".".join(str(part) for part in problem["loc"][1:])
+    # Of a body that is no JSON the place is an offset, and no parameter's name.
+    path = () if problem["type"] == "json_invalid" else problem["loc"][1:]
+    where = ".".join(map(str, path))
     message = f"{where}: {problem['msg']}" if where else str(problem["msg"])
     return body_of(message[:1000], ASKED_WRONGLY, code="invalid_request", param=where or None)
