@@ -143,12 +143,12 @@ class AsyncBatch:
                 captions=self._captions,
             )
             began = time.monotonic()
-            self._summary = Summary(self.id)
             if await self._client.feeds.find(self._client.namespace, self.id) is not None:
                 raise InvalidRequest(
                     f"the fleet itself feeds batch {self.id!r}: `speechfleet batch results "
                     f"{self.id} --out DIR` fetches what is spoken; or give another id"
                 )
+            self._summary = Summary(self.id)
             await self._open()
             before = spent_before(self._prices, delivery.manifest.history())
             self._purse = Purse(self._prices, *self._limits, before)
