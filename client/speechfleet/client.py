@@ -19,7 +19,7 @@ from speechfleet.corpus.captions import Form
 from speechfleet.errors import InvalidRequest
 from speechfleet.job import AsyncJob
 from speechfleet.jobs import Lane, Request, SegmentMode, Wire, check_id
-from speechfleet.ledger import Batches, Connection, Fleet, Hub, Jobs, Telemetry
+from speechfleet.ledger import Batches, Connection, Feeds, Fleet, Hub, Jobs, Telemetry
 from speechfleet.ledger.jobs import Submitted
 from speechfleet.overview import Overview
 from speechfleet.session import OPEN_TIMEOUT, AsyncSession
@@ -73,6 +73,7 @@ class AsyncClient(Overview):
         namespace = check_id(settings.namespace)
         super().__init__(settings, namespace, Jobs(self.connection), Fleet(self.connection))
         self.batches = Batches(self.connection)
+        self.feeds = Feeds(self.connection)
         self.hub = Hub(self.connection)
         self.telemetry = Telemetry(self.connection)
         self._opened: list[Store] = []

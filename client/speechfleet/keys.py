@@ -24,6 +24,9 @@
     speechfleet.1:items:<ns>:<batch>          set: its jobs that are queued or running
     speechfleet.1:failures:<ns>:<batch>       set: its jobs that failed
     speechfleet.1:results:<ns>:<batch>        stream: how its jobs ended, until it is folded
+    speechfleet.1:feeds                       set: batches that the fleet itself has to feed
+    speechfleet.1:feed:<ns>:<batch>           hash: its corpus, how far it is fed, and by whom
+    speechfleet.1:parts:<ns>:<batch>          list: objects that its manifest consists of
     speechfleet.1:speaking:<ns>:<hash>        string: the job and token that speak a segment
     speechfleet.1:awaited:<ns>:<hash>         set: parked jobs that wait for this segment
     speechfleet.1:budgets                     set: budgets that parked jobs wait for
@@ -93,6 +96,7 @@ BYTES = PATTERNS["BYTES"]
 EXPIRING = PATTERNS["EXPIRING"]
 CANCELLED = PATTERNS["CANCELLED"]
 DRAIN = f"{PREFIX}:drain"
+FEEDS = f"{PREFIX}:feeds"
 COUNTS = f"{PREFIX}:counts"
 CATALOGUE = f"{PREFIX}:catalogue"
 
@@ -151,10 +155,19 @@ class BatchKeys:
         self.namespace = namespace
         self.id = id
         self.encoded = encode(id)
+        self.name = f"{encode(namespace)}/{self.encoded}"
+        self.feed, self.parts = (
+            f"{PREFIX}:{what}:{encode(namespace)}:{self.encoded}" for what in ("feed", "parts")
+        )
         self.batch, self.items, self.failures, self.results = (
             PATTERNS[pattern].replace("{namespace}", encode(namespace)) + self.encoded
             for pattern in ("BATCH", "ITEMS", "FAILURES", "RESULTS")
         )
+
+    @classmethod
+    def parse(cls, name: str) -> BatchKeys:
+        namespace, _, id = name.partition("/")
+        return cls(unquote(namespace), unquote(id))
 
 
 class BudgetKeys:
@@ -258,6 +271,15 @@ def audio_object(namespace: str, id: str, token: str, extension: str) -> str:
 
 def segment_object(namespace: str, hash: str) -> str:
     return f"segments/{encode(namespace)}/{hash[:2]}/{hash}"
+
+
+def corpus_object(namespace: str, batch: str, digest: str) -> str:
+    """The items of a batch that the fleet feeds, a line each."""
+    return f"batches/{encode(namespace)}/{_path(batch)}/corpus-{digest}.jsonl"
+
+
+def manifest_object(namespace: str, batch: str, part: str) -> str:
+    return f"batches/{encode(namespace)}/{_path(batch)}/manifest/{part}.jsonl"
 
 
 def _path(part: str) -> str:

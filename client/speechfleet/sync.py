@@ -175,7 +175,10 @@ class Batch:
     def __init__(self, batch: AsyncBatch, loop: _Loop) -> None:
         self._batch = batch
         self._loop = loop
-        self.id = batch.id
+
+    @property
+    def id(self) -> str:
+        return self._batch.id
 
     @property
     def summary(self) -> Summary:
@@ -191,6 +194,9 @@ class Batch:
                 yield entry
         finally:
             self._loop.run(entries.aclose())
+
+    def detach(self) -> str:
+        return self._loop.run(self._batch.detach())
 
     def status(self) -> BatchStatus:
         return self._loop.run(self._batch.status())

@@ -36,6 +36,7 @@ COUNTS_EVERY = 2.0
 OFFER_EVERY = 300.0
 RECLAIM_EVERY = 1.0
 FORGET_EVERY = 60.0
+FEEDS_EVERY = 1.0
 
 
 class Observer:
@@ -99,6 +100,7 @@ class Sweeper:
                 (self._worker.offer, OFFER_EVERY),
                 (self._fleet.reclaim, RECLAIM_EVERY),
                 (self._fleet.forget, FORGET_EVERY),
+                (self._worker.feeders.look, FEEDS_EVERY),
             ):
                 group.create_task(_repeat(work, every))
             group.create_task(self._listen_for_cancellations())

@@ -24,6 +24,7 @@ from speechfleet.ledger.fleet import Worker as Description
 from speechfleet.message import Hint
 from speechfleet.settings import Settings
 from speechfleet_worker.alone import Alone
+from speechfleet_worker.feeding import Feeders
 from speechfleet_worker.intake import Intake
 from speechfleet_worker.models import Models
 from speechfleet_worker.process import Process
@@ -61,6 +62,7 @@ class Worker:
         self._left: dict[str, asyncio.Event] = {}
         self._by_queue: Counter[str] = Counter()
         self._alone = Alone(self.process.fleet)
+        self.feeders = Feeders(self.process, queues)
         self.nudges = Nudges(self.process.fleet, boot, self._wake)
 
     def describe(self) -> Description:
@@ -170,6 +172,7 @@ class Worker:
         for name in self._running:
             self._wake(name)
         self._alone.drain()
+        await self.feeders.drain()
         await self.process.fleet.describe(self.describe())
         while self._running and self.process.grace_left() > 0:
             tasks = [task for _, task in self._running.values()]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import asdict
 from pathlib import Path
@@ -18,14 +17,17 @@ import typer
 from typer.core import TyperGroup
 
 from speechfleet.cli import options, output
+from speechfleet.cli.batch_detached import check_detach, send
 from speechfleet.cli.batch_progress import BatchProgress
+from speechfleet.cli.batch_results import fetch, say, written
 from speechfleet.cli.fleet import check_served, on_fleet
 from speechfleet.cli.plan import estimate, print_plan
 from speechfleet.client import AsyncClient
 from speechfleet.corpus.batch import AsyncBatch
 from speechfleet.corpus.captions import Form
+from speechfleet.corpus.fleet_fed import parts
 from speechfleet.corpus.formats import READERS
-from speechfleet.corpus.manifest import NAME, as_corpus
+from speechfleet.corpus.manifest import NAME
 from speechfleet.corpus.source import Corpus, Examined, open_corpus
 from speechfleet.errors import InvalidRequest, SpeechFleetError
 from speechfleet.jobs import State
@@ -46,7 +48,7 @@ CorpusName = Annotated[
     ),
 ]
 Out = Annotated[
-    Path,
+    Path | None,
     typer.Option(
         "--out",
         "-o",
@@ -81,6 +83,9 @@ MaxCost = Annotated[
     typer.Option("--max-cost", min=0, help="Stop before DIR has cost more (SPEECHFLEET_PRICES).",
                  show_default=False),
 ]  # fmt: skip
+Detach = Annotated[
+    bool, typer.Option("--detach", help="Leave it to the fleet, which then feeds itself.")
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what it would take and cost; nothing is sent.")
 ]
@@ -104,7 +109,7 @@ group = typer.Typer(
 @group.command(RUN)
 def run(
     corpus: CorpusName,
-    out: Out,
+    out: Out = None,
     model: options.Model = None,
     voice: options.Voice = "",
     format: options.Format = None,
@@ -120,6 +125,7 @@ def run(
     window: Window = None,
     max_chars: MaxChars = None,
     max_cost: MaxCost = None,
+    detach: Detach = False,
     dry_run: DryRun = False,
     no_cache: options.NoCache = False,
     as_json: options.AsJson = False,
@@ -133,6 +139,8 @@ def run(
     """
     settings = Settings.load()
     order = _order(model, voice, format, option, no_cache)
+    if not dry_run:
+        check_detach(settings, out, detach=detach, captions=captions is not None)
     with open_corpus(corpus, input_format) as opened:
         files = not remote or captions is not None
         examined = opened.examine(order, settings.max_text, files=files)
@@ -159,7 +167,10 @@ def run(
                 openai=opened.format == "openai",
                 about={"corpus": opened.source.name, "total": str(examined.items)},
             )
-            await _follow(batch, examined, out, as_json=as_json, quiet=quiet)
+            if detach or out is None:
+                await send(batch, examined, as_json=as_json, quiet=quiet)
+            else:
+                await _follow(batch, examined, out, as_json=as_json, quiet=quiet)
 
         on_fleet(work, start=True, workers=os.cpu_count() or 1)
 
@@ -279,17 +290,21 @@ def status(id: BatchId, as_json: options.AsJson = False) -> None:
 
     async def work(client: AsyncClient) -> None:
         now = await client.batch(id=id).status()
-        output.emit(asdict(now)) if as_json else _print_status(now)
+        feed = await client.feeds.find(client.namespace, id)
+        fed_by = "" if feed is None else feed.boot or "the fleet"
+        told = {**asdict(now), "fed_by": fed_by}
+        output.emit(told) if as_json else _print_status(now, fed_by)
 
     on_fleet(work)
 
 
-def _print_status(now: BatchStatus) -> None:
+def _print_status(now: BatchStatus, fed_by: str) -> None:
     usage = {name: f"{value:,g}" for name, value in now.usage.items()}
     facts = {
         "state": now.state,
         "error": f"{now.code}: {now.message}" if now.code else "",
         **now.about,
+        "fed by": fed_by,
         "submitted": f"{now.submitted:,}",
         "under way": f"{now.outstanding:,}",
         "to be read": f"{now.unread:,}",
@@ -341,14 +356,29 @@ def retry_failed(id: BatchId, as_json: options.AsJson = False) -> None:
 def results(
     id: BatchId,
     failed: Annotated[bool, typer.Option("--failed", help="Only those, as a corpus.")] = False,
-) -> None:
-    """How each item ended, a line of JSON each: of the manifest, and what is not in it yet."""
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="Fetch a detached batch's audio, too.",
+                     show_default=False),
+    ] = None,
+) -> None:  # fmt: skip
+    """How each item ended, a line of JSON each: of the manifest, and what is not in it yet.
+
+    With --out the audio and the manifest of a detached batch are fetched into DIR instead; again
+    later, and what ended meanwhile is fetched too.
+    """
 
     async def work(client: AsyncClient) -> None:
+        if out is not None:
+            await fetch(client, id, out)
+            return
         now = await client.batch(id=id).status()
-        for entry in _written(now):
-            if not failed or entry["state"] == State.FAILED:
-                output.say(json.dumps(as_corpus(entry) if failed else entry, ensure_ascii=False))
+        if await client.feeds.find(client.namespace, id) is not None:
+            async for entries in parts(client.feeds, client.store, client.namespace, id):
+                for entry in entries:
+                    say(entry, failed=failed)
+        for entry in written(now):
+            say(entry, failed=failed)
         after = "0"
         while found := await client.batches.results(client.namespace, id, after=after, wait=0):
             after = found[-1].entry
@@ -357,18 +387,3 @@ def results(
                     output.say(json.dumps(asdict(each), ensure_ascii=False))
 
     on_fleet(work)
-
-
-def _written(now: BatchStatus) -> Iterator[dict[str, Any]]:
-    """The manifest's entries, where it lies on this machine."""
-    manifest = Path(now.about.get("out", "")) / NAME
-    if not now.about.get("out") or not manifest.is_file():
-        return
-    with manifest.open(encoding="utf-8") as file:
-        last = {entry["id"]: entry for entry in map(json.loads, _whole_lines(file))}
-    yield from last.values()
-
-
-def _whole_lines(file: Any) -> Iterator[str]:
-    """One that is being written has no end yet."""
-    return (line for line in file if line.endswith("\n"))

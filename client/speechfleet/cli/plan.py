@@ -67,14 +67,14 @@ class Plan:
 
 
 def estimate(
-    corpus: Corpus, order: Mapping[str, Any], out: Path, settings: Settings, *, files: bool
+    corpus: Corpus, order: Mapping[str, Any], out: Path | None, settings: Settings, *, files: bool
 ) -> Plan:
     """Read the corpus, have it cut as a worker would, and price what is left to speak."""
     plan = Plan(corpus.format)
     # What exists is only read: a dry run makes no folder.
-    exists = (out / NAME).is_file()
+    written = None if out is None else out / NAME
     with (
-        closing(Manifest(out / NAME if exists else None)) as manifest,
+        closing(Manifest(written if written and written.is_file() else None)) as manifest,
         tempfile.TemporaryFile("w+", encoding="utf-8") as left,
     ):
         for item in corpus.items(order, settings.max_text, files=files):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence
@@ -14,23 +13,19 @@ from uuid import uuid4
 from speechfleet.corpus.captions import FORMS, Form
 from speechfleet.corpus.delivery import Delivery
 from speechfleet.corpus.feeding import Feeder
+from speechfleet.corpus.fleet_fed import Spool, detach
 from speechfleet.corpus.folder import Folder, batch_of
 from speechfleet.corpus.item import Item, as_item, derived_id
 from speechfleet.corpus.manifest import Entry
 from speechfleet.corpus.prices import Prices, Purse, Spending, spent_before
+from speechfleet.corpus.running import Run
 from speechfleet.corpus.seen import Mark, Names, Seen
-from speechfleet.errors import BatchStopped, InvalidRequest
+from speechfleet.errors import InvalidRequest
 from speechfleet.jobs import Request, State, check_id
-from speechfleet.ledger import BatchState, BatchStatus
-from speechfleet.ledger.batches import batch_stopped
+from speechfleet.ledger import BatchStatus
 
 if TYPE_CHECKING:
     from speechfleet.client import AsyncClient
-
-A_LOOK, SHORT_LOOK = 1.0, 0.05
-"""Seconds for which a result is waited for; the shorter one while nothing is under way yet."""
-QUIET = 10
-"""Looks without a result, after which it is asked whether any can come."""
 
 Texts = Iterable[Any] | AsyncIterable[Any]
 
@@ -148,6 +143,11 @@ class AsyncBatch:
                 captions=self._captions,
             )
             began = time.monotonic()
+            if await self._client.feeds.find(self._client.namespace, self.id) is not None:
+                raise InvalidRequest(
+                    f"the fleet itself feeds batch {self.id!r}: `speechfleet batch results "
+                    f"{self.id} --out DIR` fetches what is spoken; or give another id"
+                )
             self._summary = Summary(self.id)
             await self._open()
             before = spent_before(self._prices, delivery.manifest.history())
@@ -156,21 +156,48 @@ class AsyncBatch:
                 self._client.ledger, self._client.namespace, self.id,
                 request=self._request, done=delivery.done, purse=self._purse,
             )  # fmt: skip
-            feeding = asyncio.create_task(feeder.feed(_once_each(self._items, files=self._files)))
+            run = Run(self._client.batches, self._client.namespace, self.id, feeder, delivery)
             try:
-                async for entries in self._collect(feeder, feeding, delivery):
-                    self._summary.count(entries)
-                    self._summary.took = time.monotonic() - began
-                    for entry in entries:
-                        yield entry
-                await feeding
-                await self._end(feeder)
+                async with contextlib.aclosing(
+                    run.results(feeder.feed(_once_each(self._items, files=self._files)))
+                ) as ended:
+                    async for entries in ended:
+                        self._summary.count(entries)
+                        self._summary.took = time.monotonic() - began
+                        for entry in entries:
+                            yield entry
             finally:
                 self._summary.took = time.monotonic() - began
-                feeding.cancel()
-                await asyncio.wait([feeding])
                 if folder is not None:
                     folder.summarize(openai=self._openai)
+
+    async def detach(self) -> str:
+        """Leave the rest to the fleet: the items go to the store, and a worker feeds them; the id.
+
+        Idempotent: the same items under the same id go on, whatever ended them, and those that
+        failed are tried again. Without id and ``out`` the id is made of the items. Raises as
+        `results` does before anything is spoken, and InvalidRequest where a client feeds it.
+        """
+        with contextlib.closing(Spool(self._order, self._check)) as spool:
+            await spool.take(_once_each(self._items, files=not self._remote))
+            if self._id is None and not (self._out and batch_of(self._out)):
+                self._id = spool.digest[:16]
+            await detach(self._client, self.id, spool, open=self._open, terms=self._terms())
+        if self._out is not None:
+            with self._folder():
+                pass
+        return self.id
+
+    def _terms(self) -> dict[str, Any]:
+        prices = {
+            name: price.model_dump(mode="json")
+            for name, price in self._client.settings.prices.items()
+        }
+        return {"max_chars": self._limits[0], "max_cost": self._limits[1], "prices": prices}
+
+    def _check(self, item: Item) -> None:
+        request = self._request(item, "")
+        Purse(self._prices, *self._limits).price(request)
 
     async def status(self) -> BatchStatus:
         """As the fleet counts it. Raises BatchNotFound."""
@@ -206,58 +233,13 @@ class AsyncBatch:
             self._client.namespace, self.id, window=self._window, about={**about, **self._about}
         )
 
-    async def _collect(
-        self, feeder: Feeder, feeding: asyncio.Task[None], delivery: Delivery
-    ) -> AsyncGenerator[list[Entry], None]:
-        """What ended, written down and then folded, until nothing more can end."""
-        batches, namespace = self._client.batches, self._client.namespace
-        quiet = 0
-        while True:
-            fed = feeding.done() or feeder.idle
-            wait = A_LOOK if feeder.under_way else 0.0 if fed else SHORT_LOOK
-            ended = await batches.results(namespace, self.id, wait=wait)
-            if ended:
-                quiet = 0
-                entries = await delivery.deliver([(each, feeder.order_of(each)) for each in ended])
-                await feeder.answered(ended)
-                await batches.fold(namespace, self.id, ended)
-                feeder.meet(entries)
-                for result in ended:
-                    feeder.settle(result)
-                yield entries
-                continue
-            if _is_stopped(feeding):
-                await batches.withdraw(namespace, self.id)
-            quiet += 1
-            if (fed and not feeder.under_way) or quiet >= QUIET:
-                quiet = 0
-                status = await self.status()
-                if status.outstanding or status.unread:
-                    continue
-                if not feeder.under_way:
-                    if fed:
-                        return
-                    continue
-                if feeding.done():
-                    return
-                feeder.send_again()  # Deleted by somebody, or lost with Redis' last second.
-
-    async def _end(self, feeder: Feeder) -> None:
-        status = await self.status()
-        if status.state in (BatchState.STOPPED, BatchState.CANCELLED):
-            raise batch_stopped(self.id, status.code, status.message)
-        if not feeder.refused_by_purse:
-            await self._client.batches.end(self._client.namespace, self.id)
-
-    def _request(self, item: Item) -> Request:
+    def _request(self, item: Item, batch: str | None = None) -> Request:
         try:
-            return item.request(self.id, self._order, self._client.settings.max_text)
+            return item.request(
+                self.id if batch is None else batch, self._order, self._client.settings.max_text
+            )
         except InvalidRequest as error:
             raise InvalidRequest(f"{item.place}: {error.message}", code=error.code) from error
-
-
-def _is_stopped(feeding: asyncio.Task[None]) -> bool:
-    return feeding.done() and isinstance(feeding.exception(), BatchStopped)
 
 
 def _once_each(items: Texts, *, files: bool) -> Iterable[Item] | AsyncIterable[Item]:

@@ -64,8 +64,11 @@ class Delivery:
         entries = [entry for entry in found if entry is not None]
         fed = {result.item for result, order in ended if order is not None}
         new = [entry for entry in entries if entry["id"] in fed or not self._is_repeated(entry)]
-        await asyncio.to_thread(self.manifest.append, entries)
+        await self._write(entries)
         return new
+
+    async def _write(self, entries: Sequence[Entry]) -> None:
+        await asyncio.to_thread(self.manifest.append, entries)
 
     def _is_repeated(self, entry: Entry) -> bool:
         mark = self.manifest.get(entry["id"])
@@ -99,12 +102,7 @@ class Delivery:
             if self._remote:
                 return {"object": result.object}
             path = self._folder.audio_path(item, request.format)
-            if isinstance(self._store, FolderStore):
-                stored = self._store.root / result.object
-                await asyncio.to_thread(self._folder.link, stored, path)
-            else:
-                data = await self._store.get(result.object)
-                await asyncio.to_thread(self._folder.write, path, data)
+            await fetch(self._store, result.object, self._folder, path)
             return {"path": _relative(path, self._folder), "object": result.object}
 
     async def _caption(
@@ -114,6 +112,14 @@ class Delivery:
         text = captions(form, request.text, segments, result.sample_rate)
         target = folder.path / CAPTIONS / f"{item.file_name}.{form}"
         await asyncio.to_thread(folder.write, target, text.encode())
+
+
+async def fetch(store: Store, object: str, folder: Folder, path: Path) -> None:
+    """The stored object as a file of the folder."""
+    if isinstance(store, FolderStore):
+        await asyncio.to_thread(folder.link, store.root / object, path)
+    else:
+        await asyncio.to_thread(folder.write, path, await store.get(object))
 
 
 def _relative(path: Path, folder: Folder) -> str:

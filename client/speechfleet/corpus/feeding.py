@@ -72,7 +72,11 @@ class Feeder:
 
     async def feed(self, items: Items) -> None:
         """Returns when `idle`. Raises BatchStopped, and what the items themselves raise."""
-        async for bulk in _bulks(items):
+        await self.feed_bulks(_bulks(items))
+
+    async def feed_bulks(self, bulks: AsyncIterable[list[Item]]) -> None:
+        """The same; the next bulk is asked for once the fleet has accepted this one."""
+        async for bulk in bulks:
             await self._send([order for item in bulk if (order := self._order(item))])
             if self.refused_by_purse:
                 break

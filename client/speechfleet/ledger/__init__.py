@@ -4,6 +4,7 @@ connection.py   connecting, and Redis' errors as ours
 scripts.py      the Lua scripts: loaded, filled in, run; commands of a moment sent together
 jobs.py         what a client does: submit, look, list, cancel, retry, delete
 batches.py      batches of jobs: counters, results, folding
+feeds.py        batches that the fleet feeds: how far, and by whom
 budgets.py      what providers' accounts allow, for all workers together
 lease.py        what a worker does with a job that it owns
 fleet.py        worker processes: heartbeats, queues, and what a dead one leaves behind
@@ -14,6 +15,7 @@ hub.py          reading many chunk streams, and hearing that a job ended
 from speechfleet.ledger.batches import Batches, BatchState, BatchStatus, Result, WindowFull
 from speechfleet.ledger.budgets import Budget, Budgets, Taken
 from speechfleet.ledger.connection import Connection
+from speechfleet.ledger.feeds import Feed, Feeding, FeedLost, Feeds
 from speechfleet.ledger.fleet import Fleet
 from speechfleet.ledger.hub import Hub
 from speechfleet.ledger.jobs import Jobs, Submitted
@@ -28,6 +30,10 @@ __all__ = [
     "Budgets",
     "Claim",
     "Connection",
+    "Feed",
+    "FeedLost",
+    "Feeding",
+    "Feeds",
     "Fleet",
     "Hub",
     "Jobs",

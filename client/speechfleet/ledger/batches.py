@@ -256,7 +256,9 @@ class Batches:
         """Forget the batch; its jobs and what they made stay. Idempotent."""
         batch = BatchKeys(namespace, id)
         await self._scripts.call("ZREM", keys.batches(namespace), batch.encoded)
-        await self._scripts.call("UNLINK", batch.batch, batch.items, batch.failures, batch.results)
+        await self._scripts.call("SREM", keys.FEEDS, batch.name)
+        owned = (batch.batch, batch.items, batch.failures, batch.results, batch.feed, batch.parts)
+        await self._scripts.call("UNLINK", *owned)
 
     async def list(self, namespace: str) -> list[BatchStatus]:
         """Newest first; those that have expired are forgotten."""
@@ -279,7 +281,8 @@ class Batches:
     ) -> None:
         batch = BatchKeys(namespace, id)
         owned = (batch.batch, keys.batches(namespace), batch.items, batch.failures, batch.results)
-        await self._scripts.run("batch", owned, batch.encoded, state, ttl, *fields)
+        feed = (batch.feed, batch.parts, keys.FEEDS)
+        await self._scripts.run("batch", (*owned, *feed), batch.name, state, ttl, *fields)
 
     async def _one(self, script: str, name: bytes, *arguments: str) -> Any:
         job = JobKeys.parse(name.decode())

@@ -19,7 +19,8 @@ from speechfleet.ledger.pipe import Argument, Pipe
 from speechfleet.message import BEHIND, NUDGE, TASK, TEMPLATE
 from speechfleet.settings import Settings
 
-STAND_ALONE = ("publish", "rewind", "read", "reclaim", "beat", "batch")
+FEED = ("feed_open", "feed_take", "feed_move", "feed_leave")
+STAND_ALONE = ("publish", "rewind", "read", "reclaim", "beat", "batch", *FEED)
 """Scripts that do without the prelude: they run for every chunk, or several times a second."""
 BEGINNINGS = {
     "take": ("budget", "claiming"),
