@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from speechfleet.corpus.captions import Form, captions
@@ -54,16 +54,22 @@ class Delivery:
             return True
         return self._folder.has(self._folder.audio_path(item, request.format))
 
-    async def deliver(self, ended: Sequence[tuple[Result, Order | None]]) -> list[Entry]:
+    async def deliver(
+        self,
+        ended: Sequence[tuple[Result, Order | None]],
+        meet: Callable[[Sequence[Entry]], None],
+    ) -> list[Entry]:
         """The entries, written down; those that tell something new are returned.
 
-        What was withdrawn, or cannot be told, has none. Where an answer of Redis was lost, an
-        item may have been sent and spoken (from the cache) once more.
+        ``meet`` is told these before they are written: from then on they are `done`, for
+        whoever feeds as well. What was withdrawn, or cannot be told, has none. Where an answer
+        of Redis was lost, an item may have been sent and spoken (from the cache) once more.
         """
         found = await asyncio.gather(*(self._entry(result, order) for result, order in ended))
         entries = [entry for entry in found if entry is not None]
         fed = {result.item for result, order in ended if order is not None}
         new = [entry for entry in entries if entry["id"] in fed or not self._is_repeated(entry)]
+        meet(new)
         await self._write(entries)
         return new
 

@@ -94,10 +94,11 @@ class Run:
 
     async def _written(self, ended: list[Result]) -> list[Entry]:
         feeder = self._feeder
-        entries = await self._delivery.deliver([(each, feeder.order_of(each)) for each in ended])
+        entries = await self._delivery.deliver(
+            [(each, feeder.order_of(each)) for each in ended], feeder.meet
+        )
         await feeder.answered(ended)
         await self._batches.fold(self._namespace, self._id, ended)
-        feeder.meet(entries)
         for result in ended:
             feeder.settle(result)
         return entries
