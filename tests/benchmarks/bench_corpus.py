@@ -79,10 +79,10 @@ def speak_plainly(task: tuple[str, str, str]) -> float:
     return len(pcm) / 2 / rate
 
 
-def plainly(items: list[Item]) -> float:
+def plainly(items: list[Item], folder: str) -> float:
     """Items a second."""
     context = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as folder, context.Pool(CORES) as pool:
+    with context.Pool(CORES) as pool:
         warm = [(folder, f"warm-{n}", "Warm.") for n in range(CORES * 4)]
         pool.map(speak_plainly, warm, chunksize=1)
         began = time.perf_counter()
@@ -185,7 +185,9 @@ async def measure(arguments: argparse.Namespace) -> Floors:
     floors = Floors()
     if arguments.items:
         items = texts(arguments.corpus, arguments.items)
-        await by_fleet(floors, items, plainly(items))
+        # Its files stay: some file systems are slow to make new ones after many were deleted.
+        with tempfile.TemporaryDirectory() as folder:
+            await by_fleet(floors, items, plainly(items, folder))
     if arguments.submits:
         await by_submit(floors, arguments.submits)
         await by_growth(floors, max(2 * FIRST, arguments.submits // 2))

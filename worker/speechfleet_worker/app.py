@@ -41,6 +41,7 @@ def make_app(
     app = Celery("speechfleet", broker=_broker_url(url), set_as_current=False)
     options: dict[str, Any] = {
         "ack_emulation": False,
+        "priority_steps": [0, 3],  # the head of the line, and what is behind it
         "max_connections": 300,
         "polling_interval": RESUME_WITHIN,
         "health_check_interval": 25,

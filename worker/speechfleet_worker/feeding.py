@@ -24,8 +24,6 @@ log = logging.getLogger(__name__)
 
 MOST = 4
 """Batches that one worker process feeds at once."""
-LINGER = 0.25
-"""Seconds for which results are gathered: each time there is one more object in the store."""
 
 
 class Feeders:
@@ -101,7 +99,7 @@ class Feeders:
                 request=lambda item: self._request(item, feed.id), done=delivery.done,
                 purse=Purse(prices, terms["max_chars"], terms["max_cost"], before),
             )  # fmt: skip
-            run = Run(self._batches, feed.namespace, feed.id, feeder, delivery, LINGER)
+            run = Run(self._batches, feed.namespace, feed.id, feeder, delivery)
             bulks = self._items(feeding)
             async with contextlib.aclosing(run.results(feeder.feed_bulks(bulks))) as ended:
                 async for _ in ended:

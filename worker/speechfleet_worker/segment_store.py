@@ -18,6 +18,9 @@ from speechfleet.store import Store
 
 Words = Sequence[tuple[int, int, int]]
 
+MEDIA_TYPE = "application/octet-stream"
+"""WAV or a note, as the first byte tells: a key that names no type costs no metadata."""
+
 
 def segment_hash(namespace: str, request: Request, text: str, salt: str = "") -> str:
     """``salt`` sets a segment apart that nobody else may reuse."""
@@ -43,19 +46,19 @@ class SegmentStore:
     async def save(self, hash: str, pcm: bytes, rate: int, words: Words) -> None:
         """Idempotent: what is stored already stays, it speaks the same text."""
         data = wav.encode(pcm, rate, 1, words)
-        await self._put(hash, data, "audio/wav")
+        await self._put(hash, data)
 
     async def refer(self, hash: str, object: str, rate: int, words: Words) -> None:
         """A job's only segment lies in its audio object already: note where."""
         note = {"object": object, "sample_rate": rate, "words": [list(word) for word in words]}
-        await self._put(hash, json.dumps(note).encode(), "application/json")
+        await self._put(hash, json.dumps(note).encode())
 
-    async def _put(self, hash: str, data: bytes, media_type: str) -> None:
+    async def _put(self, hash: str, data: bytes) -> None:
         key = keys.segment_object(self._namespace, hash)
         try:
-            await self._store.put(key, data, media_type=media_type)
+            await self._store.put(key, data, media_type=MEDIA_TYPE)
         except ObjectExists:
             if await self.load(hash) is None:
                 # A note whose object was deleted with its job: it is replaced.
                 await self._store.delete(key)
-                await self._store.put(key, data, media_type=media_type)
+                await self._store.put(key, data, media_type=MEDIA_TYPE)

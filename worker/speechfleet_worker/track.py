@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 
 from speechfleet import keys, tracing
 from speechfleet.audio import Resampler
@@ -78,6 +80,8 @@ class Track:
         """The terminal transition was asked for, and may have happened."""
         self._only: tuple[str, Words] | None = None
         """Hash and words of the job's only segment, where the object itself holds it."""
+        self._unrecorded: Callable[[], Awaitable[None]] | None = None
+        """Records that segment, which is stored."""
 
     # --- one segment after the other --------------------------------------------------------
 
@@ -146,18 +150,25 @@ class Track:
             request_id=spoken.request_id,
         )
         usage = _usage(item, self._capabilities.count, size, rate)
+        self._position = segment.end
+        self._sums.update(usage)
+        record = partial(self._record_as_stored, segment, usage)
+        if self._stored is None:
+            await record()
+        else:
+            self._unrecorded = record  # `finish` follows at once, and takes it along
+
+    async def _record_as_stored(self, segment: StoredSegment, usage: dict[str, int]) -> None:
         known = await self._lease.segment(
             segment,
-            rate,
+            self._rate,
             self._settings.stream_window,
             account(self._lease.job.namespace, self._request.model),
             usage,
         )
         if not known:
             raise Forgotten
-        self._caller.turnstile.recorded(spoken.hash)
-        self._position = segment.end
-        self._sums.update(usage)
+        self._caller.turnstile.recorded(segment.hash)
         self._counts.used(usage)
         if self._publisher is not None:
             self._publisher.checkpoint()
@@ -197,7 +208,12 @@ class Track:
             json.dumps(in_seconds(self._sums)),
         )
         self.ending = True
-        if not await self._lease.finish(end, size=stored.bytes, rate=self._rate):
+        finish = self._lease.finish(end, size=stored.bytes, rate=self._rate)
+        if self._unrecorded is None:
+            known = await finish
+        else:  # one write, in this order
+            _, known = await asyncio.gather(self._unrecorded(), finish)
+        if not known:
             raise Forgotten
         self._counts.finished(self._position if self._request.published else 0)
         if self._record.claims > 1 or self._record.epoch > 1:

@@ -43,6 +43,7 @@ class Delivery:
         self._remote = remote or folder is None
         self._captions: Form | None = captions if folder is not None else None
         self._places = asyncio.Semaphore(AT_ONCE)
+        self._links: list[tuple[Path, Path]] = []
         self.manifest: Manifest = folder.manifest if folder is not None else Manifest(None)
 
     def done(self, item: Item, request: Request) -> bool:
@@ -66,12 +67,20 @@ class Delivery:
         of Redis was lost, an item may have been sent and spoken (from the cache) once more.
         """
         found = await asyncio.gather(*(self._entry(result, order) for result, order in ended))
+        if self._links:
+            await asyncio.to_thread(self._link)
         entries = [entry for entry in found if entry is not None]
         fed = {result.item for result, order in ended if order is not None}
         new = [entry for entry in entries if entry["id"] in fed or not self._is_repeated(entry)]
         meet(new)
         await self._write(entries)
         return new
+
+    def _link(self) -> None:
+        assert self._folder is not None
+        links, self._links = self._links, []
+        for source, target in links:
+            self._folder.link(source, target)
 
     async def _write(self, entries: Sequence[Entry]) -> None:
         await asyncio.to_thread(self.manifest.append, entries)
@@ -108,7 +117,10 @@ class Delivery:
             if self._remote:
                 return {"object": result.object}
             path = self._folder.audio_path(item, request.format)
-            await fetch(self._store, result.object, self._folder, path)
+            if isinstance(self._store, FolderStore):
+                self._links.append((self._store.root / result.object, path))
+            else:
+                await fetch(self._store, result.object, self._folder, path)
             return {"path": _relative(path, self._folder), "object": result.object}
 
     async def _caption(

@@ -74,7 +74,10 @@ class Folder:
             except OSError:  # another file system, or one without links
                 shutil.copyfile(source, unfinished)
 
-        self._whole(target, make)
+        try:
+            os.link(source, target)
+        except OSError:  # there is one already, or no folder yet
+            self._whole(target, make)
 
     def write(self, target: Path, data: bytes) -> None:
         self._whole(target, lambda unfinished: unfinished.write_bytes(data))

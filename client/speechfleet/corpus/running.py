@@ -15,15 +15,16 @@ from speechfleet.ledger.batches import batch_stopped
 
 A_LOOK, SHORT_LOOK = 1.0, 0.05
 """Seconds for which a result is waited for; the shorter one while nothing is under way yet."""
+LINGER = 0.25
+"""Seconds for which more results are gathered behind the first few."""
+FEW = 20
+"""One in so many of what is under way, below which more results are waited for."""
 QUIET = 10
 """Looks without a result, after which it is asked whether any can come."""
 
 
 class Run:
-    """Feeds an open batch and reads back how its items end. Once only.
-
-    ``linger``: seconds for which more results are gathered behind the first.
-    """
+    """Feeds an open batch and reads back how its items end. Once only."""
 
     def __init__(
         self,
@@ -32,14 +33,12 @@ class Run:
         id: str,
         feeder: Feeder,
         delivery: Delivery,
-        linger: float = 0.0,
     ) -> None:
         self._batches = batches
         self._namespace = namespace
         self._id = id
         self._feeder = feeder
         self._delivery = delivery
-        self._linger = linger
 
     async def results(self, feed: Coroutine[Any, Any, None]) -> AsyncGenerator[list[Entry], None]:
         """What ended, as it ends, each already written down; then the batch is ended.
@@ -87,8 +86,9 @@ class Run:
 
     async def _ended(self, wait: float) -> list[Result]:
         ended = await self._batches.results(self._namespace, self._id, wait=wait)
-        if ended and self._linger:
-            await asyncio.sleep(self._linger)
+        if ended and len(ended) * FEW < len(self._feeder.under_way):
+            # More will have ended in a moment, and a round costs much the same for one as for ten.
+            await asyncio.sleep(LINGER)
             ended = await self._batches.results(self._namespace, self._id, wait=0)
         return ended
 

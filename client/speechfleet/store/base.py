@@ -7,6 +7,7 @@ never on the loop, and whatever it raises is mapped to a StoreError in one place
 from __future__ import annotations
 
 import asyncio
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -313,12 +314,15 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") and name.endswith((".meta", ".part"))
 
 
+_ILLEGAL = re.compile(r"[\x00-\x1f\\\x7f\ud800-\udfff]").search
+
+
 def check_key(key: str) -> None:
     """Raises InvalidRequest. The rules are those of the strictest store."""
     parts = key.split("/")
     if any(part in {"", ".", ".."} for part in parts) or is_hidden(parts[-1]):
         raise InvalidRequest(f"illegal object key {key!r}")
-    if any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 or c in "\\\x7f" for c in key):
+    if _ILLEGAL(key):
         raise InvalidRequest(f"illegal character in object key {key!r}")
     if len(key.encode()) > LONGEST_KEY or any(len(p.encode()) > LONGEST_PART for p in parts):
         raise InvalidRequest(f"object key too long: {key!r}")

@@ -2,7 +2,11 @@
 
 An object is written to a temporary file beside its target, then linked there: `os.link` fails
 where the name exists, so of many writers one wins. Beside ``name`` lie ``.name.meta``, its
-media type and metadata, and while it is being written ``.name.<random>.part``.
+media type and metadata (unless the name tells all of it), and while it is being written
+``.name.<random>.part``.
+
+Each file system call hands the GIL to whoever speaks meanwhile, and a new file costs more than
+its bytes: so the way of an object is written with few of either, on paths that are strings.
 """
 
 from __future__ import annotations
@@ -11,10 +15,11 @@ import errno
 import json
 import mimetypes
 import os
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
-from uuid import uuid4
 
 from speechfleet.errors import ObjectExists, ObjectMissing, StoreDenied, StoreError
 from speechfleet.errors import StoreUnavailable as Unavailable
@@ -26,6 +31,7 @@ NEVER = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EFBIG, errno.EIN
 """Trying again cannot help; every other error of the system may pass (disk full, I/O, files)."""
 TRIES = 10
 """Of making a file in a folder that a neighbour may be tidying away."""
+UNKNOWN = "application/octet-stream"
 
 
 class FolderStore(Store):
@@ -35,11 +41,13 @@ class FolderStore(Store):
         self.root = root
         super().__init__(root.as_uri())
 
+        self._prefix = f"{root}/"
+
     def _path(self, key: str) -> Path:
         return self.root / key
 
     def _put(self, key: str, data: Data, media_type: str, metadata: dict[str, str]) -> None:
-        draft = Draft(self.root, self._path(key))
+        draft = Draft(self.root, self._prefix + key)
         try:
             draft.write(0, data)
             draft.commit(media_type, metadata)
@@ -60,11 +68,10 @@ class FolderStore(Store):
         try:
             told = json.loads(_sidecar(path).read_bytes())
         except FileNotFoundError:
-            # A crash between the two, or a file that was copied here.
-            told = {"media_type": mimetypes.guess_type(path.name)[0], "metadata": {}}
-        media_type = told["media_type"] or "application/octet-stream"
+            # The name tells it; or a crash between the two, or a file that was copied here.
+            told = {"media_type": _guessed(path.name), "metadata": {}}
         metadata = ascii_metadata.decode(told["metadata"])
-        return ObjectInfo(key, status.st_size, media_type, metadata, status.st_mtime)
+        return ObjectInfo(key, status.st_size, told["media_type"], metadata, status.st_mtime)
 
     def _list(self, prefix: str) -> list[str]:
         keys = (path.relative_to(self.root).as_posix() for path in self._files(prefix))
@@ -131,10 +138,12 @@ class FolderStore(Store):
 class Draft:
     """A file that is being written beside its target."""
 
-    def __init__(self, root: Path, target: Path) -> None:
+    def __init__(self, root: Path, target: str) -> None:
+        self._folder, _, self._name = target.rpartition("/")
         self._target = target
-        self._part = _part(target)
+        self._part = _part(self._folder, self._name)
         self._file = _create(root, self._part)
+        self._is_there = True
         self.linked = False
 
     def write(self, offset: int, data: Data) -> None:
@@ -153,17 +162,24 @@ class Draft:
             except FileExistsError:
                 raise ObjectExists(f"{self._target} exists") from None
             self.linked = True
-        sidecar = json.dumps({"media_type": media_type, "metadata": metadata})
-        _replace(_sidecar(self._target), sidecar.encode())
-        _sync_folder(self._target.parent)
-        self._part.unlink(missing_ok=True)
+        if metadata or media_type != _guessed(self._name):
+            sidecar = json.dumps({"media_type": media_type, "metadata": metadata})
+            _replace(self._folder, self._name, sidecar.encode())
+        _sync_folder(self._folder)
+        self._drop_part()
 
     def close(self) -> None:
         """Idempotent: the temporary file is gone, the object stays where it was linked."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-        self._part.unlink(missing_ok=True)
+        self._drop_part()
+
+    def _drop_part(self) -> None:
+        if self._is_there:
+            with suppress(FileNotFoundError):
+                os.unlink(self._part)
+            self._is_there = False
 
 
 class FolderUpload(Upload):
@@ -205,7 +221,7 @@ class FolderUpload(Upload):
             _tidy(self._root, self._target.parent)
 
     def _open(self) -> Draft:
-        self._draft = self._draft or Draft(self._root, self._target)
+        self._draft = self._draft or Draft(self._root, str(self._target))
         return self._draft
 
 
@@ -213,17 +229,27 @@ def _sidecar(path: Path) -> Path:
     return path.with_name(f".{path.name}.meta")
 
 
-def _part(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
+def _part(folder: str, name: str) -> str:
+    return f"{folder}/.{name}.{secrets.token_hex(4)}.part"
 
 
-def _create(root: Path, part: Path) -> int:
+@lru_cache(maxsize=64)
+def _by_extension(extension: str) -> str:
+    return mimetypes.guess_type(f"name{extension}")[0] or UNKNOWN
+
+
+def _guessed(name: str) -> str:
+    """The media type, as far as the name tells it."""
+    return _by_extension(os.path.splitext(name)[1])
+
+
+def _create(root: Path, part: str) -> int:
     """A new file, and the folders above it; its descriptor."""
     for _ in range(TRIES):
-        _make_folder(root, part.parent)
         with suppress(FileNotFoundError):
             return os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    raise Unavailable(f"the folder {part.parent} is removed again and again")
+        _make_folder(root, Path(part).parent)
+    raise Unavailable(f"the folder {os.path.dirname(part)} is removed again and again")
 
 
 def _make_folder(root: Path, folder: Path) -> None:
@@ -237,19 +263,22 @@ def _make_folder(root: Path, folder: Path) -> None:
         _sync_folder(folder.parent)
 
 
-def _replace(path: Path, data: bytes) -> None:
-    part = _part(path.with_name(path.name[1:].removesuffix(".meta")))
+def _replace(folder: str, name: str, data: bytes) -> None:
+    """Write an object's sidecar, whole or not at all."""
+    part = _part(folder, name)
+    file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
-        with part.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        os.write(file, data)
+        os.fsync(file)
+        os.replace(part, f"{folder}/.{name}.meta")
+    except OSError:
+        os.unlink(part)
+        raise
     finally:
-        part.unlink(missing_ok=True)
+        os.close(file)
 
 
-def _sync_folder(folder: Path) -> None:
+def _sync_folder(folder: Path | str) -> None:
     """A new name lasts through a power loss only when its folder is written, too."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -46,6 +46,8 @@ def _encode(value: str) -> str:
     # Headers lose blanks at their ends, and runs of them within.
     safe = _PLAIN if value == " ".join(value.split()) else _PLAIN.rstrip()
     percent = quote(value, safe=safe)
+    if len(percent) == len(raw):
+        return percent
     # Percent-encoded, 256 characters of an id can be 3 KB, more than S3 takes.
     base64 = _BASE64 + b64encode(raw).decode("ascii")
     return min(percent, base64, key=len)

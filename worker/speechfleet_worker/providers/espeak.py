@@ -29,8 +29,10 @@ from speechfleet_worker.providers.espeak_library import EspeakVoice, Take, Words
 from speechfleet_worker.segments import Segment, cut
 
 MODEL = "espeak-ng"
-PART = 64 << 10
-"""Bytes of the longest part in which audio comes from the library's thread: 1.5 s."""
+PART = 256 << 10
+"""Bytes of the longest part in which audio comes from the library's thread: 6 s."""
+GROWTH = 8
+"""A part is at most so many times as long as all that went before it."""
 
 
 class EspeakOptions(ProviderOptions):
@@ -132,8 +134,8 @@ class _Bridge:
     """From the library's thread to the loop it was made on.
 
     The library is far faster than real time, and waking the loop for each 60 ms would cost more
-    than speaking them. So a part is as long as all that went before it, up to `PART`: whoever
-    listens has as much to play as the next part takes at real time.
+    than speaking them. So parts grow, up to `PART`: the library makes the next one while whoever
+    listens plays a small share of what went before it.
     """
 
     def __init__(self) -> None:
@@ -150,7 +152,7 @@ class _Bridge:
         self._audio.append(audio)
         self._words += words
         self._held += len(audio)
-        return self.is_open and (self._held < min(self._given, PART) or self._give())
+        return self.is_open and (self._held < min(GROWTH * self._given, PART) or self._give())
 
     def end(self, _: Future[None]) -> None:
         if self._audio:
