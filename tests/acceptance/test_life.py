@@ -174,6 +174,14 @@ async def test_batch_leaves_a_quarter_of_the_slots_to_live_jobs(tmp_path: Path) 
                 await client.job(status.id).cancel()
 
 
+async def test_a_slot_that_is_free_again_is_used_at_once(tmp_path: Path) -> None:
+    """Celery's own loop sleeps for a second while no message may come: it has to be woken."""
+    with staged(tmp_path, slots=1) as stage:
+        async with stage.client() as client, asyncio.timeout(20):
+            jobs = [await submit(client, f"one-{n}", [f"One {n}."]) for n in range(30)]
+            await gather(*(job.result() for job in jobs))
+
+
 @pytest.mark.parametrize("url", ["file:///nowhere/at/all", "ftp://x", ""])
 def test_a_worker_with_a_wrong_store_says_so_and_ends(redis_url: str, url: str) -> None:
     environ = {"PATH": os.environ["PATH"], "SPEECHFLEET_REDIS_URL": redis_url}

@@ -4,16 +4,22 @@ Acknowledged late, so that a process holds no more messages than it has slots. k
 record of what is not acknowledged is switched off: it costs two transactions and a new client
 for every message, and a message that is lost with its worker is found by its sequence number
 (`recovery.py`).
+
+A job runs on the loop and needs no thread, so its message is handed there as it comes. As a task
+of the pool, with a thread that waits for its end, it costs half as much again as all the rest of
+a short job; Celery tells of its tasks only then, so that is for those who ask for its events.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 from celery import Celery
+from celery.exceptions import InvalidTaskError
 from kombu.entity import Queue
 
 from speechfleet.message import NUDGE, TASK, Hint
@@ -28,13 +34,16 @@ RESUME_WITHIN = 0.1
 def make_app(
     settings: Settings,
     queues: list[str],
-    take: Callable[[Hint, str], None],
+    take: Callable[[Hint, str, Callable[[], object]], None],
     nudge: Callable[[str], None] | None = None,
+    *,
+    events: bool = False,
 ) -> Celery:
     """The Celery application of one worker process.
 
-    ``take`` a job, and return once its slot is free again; ``nudge`` a session by name,
-    in a process that holds some.
+    ``take(hint, queue, done)`` starts a job, and calls ``done``, from any thread, once its slot
+    is free again; ``nudge`` a session by name, in a process that holds some. ``events``: jobs
+    are tasks of the pool.
     """
     assert settings.redis_url is not None
     url = settings.redis_url.get_secret_value()
@@ -69,30 +78,48 @@ def make_app(
     )
 
     def speak(self: Any, name: str, sequence: str) -> None:
-        delivery = self.request.delivery_info or {}
-        take(Hint(name, str(sequence)), delivery.get("routing_key", ""))
+        delivery, done = self.request.delivery_info or {}, threading.Event()
+        take(Hint(name, str(sequence)), delivery.get("routing_key", ""), done.set)
+        done.wait()
 
-    app.task(name=TASK, bind=True)(speak)
+    def hand_on(message: Any, done: Callable[[], object]) -> None:
+        (name, sequence), *_ = message.decode()
+        take(Hint(name, str(sequence)), message.delivery_info.get("routing_key", ""), done)
+
+    def hand_on_nudge(message: Any, done: Callable[[], object]) -> None:
+        done()
+        (name, *_), *_ = message.decode()
+        assert nudge is not None
+        nudge(name)
+
+    options = {"bind": True} if events else {"bind": True, "Strategy": _at_once(hand_on)}
+    app.task(name=TASK, **options)(speak)
     if nudge is not None:
-        app.task(name=NUDGE, Strategy=staticmethod(_at_once(nudge)))(nudge)
+        app.task(name=NUDGE, Strategy=_at_once(hand_on_nudge))(nudge)
     return app
 
 
-def _at_once(nudge: Callable[[str], None]) -> Callable[..., Callable[..., None]]:
-    """How Celery treats a nudge: as it comes, on its own thread, and not as a task of the pool.
+def _at_once(
+    hand_on: Callable[[Any, Callable[[], object]], None],
+) -> Callable[..., Callable[..., None]]:
+    """How Celery treats a message: as it comes, on its own thread, not as a task of the pool."""
 
-    Most of what a task costs is that it is one, and a session's text is waiting.
-    """
-
-    def strategy(*_: object, **__: object) -> Callable[..., None]:
+    def strategy(task: object, app: object, consumer: Any, **_: object) -> Callable[..., None]:
         def received(message: Any, *_: object, **__: object) -> None:
-            message.ack()
-            (name, *_), *_ = message.decode()
-            nudge(name)
+            def done() -> None:
+                full = not message.channel.qos.can_consume()
+                message.ack()
+                if full:  # Celery's loop sleeps until somebody tells it that there is room
+                    consumer.call_soon(lambda: None)
+
+            try:
+                hand_on(message, done)
+            except (TypeError, ValueError) as error:
+                raise InvalidTaskError(f"not a message of speechfleet: {error}") from error
 
         return received
 
-    return strategy
+    return staticmethod(strategy)
 
 
 def _broker_url(url: str) -> str:

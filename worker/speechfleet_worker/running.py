@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import logging
 import os
@@ -11,8 +10,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Coroutine, Sequence
-from concurrent.futures import CancelledError, Future
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 import uvloop
@@ -51,7 +49,7 @@ class LoopThread:
 
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-        self._spawned: set[Future[Any]] = set()
+        self._started: set[asyncio.Task[None]] = set()
         threading.Thread(target=self._run, name="loop", daemon=True).start()
 
     def _run(self) -> None:
@@ -66,11 +64,17 @@ class LoopThread:
         """Run it there and wait for it here."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run it there, and do not wait."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
-        self._spawned.add(future)
-        future.add_done_callback(self._spawned.discard)
+    def start(
+        self, coroutine: Coroutine[Any, Any, None], done: Callable[[], object] = lambda: None
+    ) -> None:
+        """Run it there, and do not wait; ``done`` is called there at its end, however it ends."""
+        self.loop.call_soon_threadsafe(self._start, coroutine, done)
+
+    def _start(self, coroutine: Coroutine[Any, Any, None], done: Callable[[], object]) -> None:
+        task = self.loop.create_task(coroutine)
+        self._started.add(task)
+        task.add_done_callback(self._started.discard)
+        task.add_done_callback(lambda _: done())
 
 
 def run(
@@ -92,14 +96,7 @@ def run(
             "or leave --lanes out"
         )
     availability = {name: why.reason for name, why in registry.available(settings).items()}
-    ready = [name for name, reason in availability.items() if not reason]
-    if providers is not None:
-        for name in providers:
-            if availability.get(name, "no such provider"):
-                raise MisconfiguredError(
-                    f"--providers {name}: {availability.get(name, 'no such provider')}"
-                )
-        ready = [name for name in ready if name in providers]
+    ready = _wanted(availability, providers)
     queues = [keys.queue(lane, name) for lane in lanes for name in ready]
     registry.preload(ready, settings)
     loop = LoopThread()
@@ -107,20 +104,22 @@ def run(
     intake = Intake(settings, lanes, ready)
     worker = loop.run(_start(settings, boot, queues, availability, intake))
 
-    def take(hint: Hint, queue: str) -> None:
-        with contextlib.suppress(CancelledError):
-            # A session lasts as long as somebody writes: it holds no thread, only a task.
-            loop.spawn(worker.take(hint, queue)) if pinned else loop.run(worker.take(hint, queue))
+    def take(hint: Hint, queue: str, done: Callable[[], object]) -> None:
+        if pinned:  # a session lasts as long as somebody writes: its message is dealt with now
+            done()
+            loop.start(worker.take(hint, queue))
+        else:
+            loop.start(worker.take(hint, queue), done)
 
     def nudge(name: str) -> None:
         loop.loop.call_soon_threadsafe(worker.nudges.take, name)
 
     if pinned:
-        loop.spawn(worker.nudges.run())
+        loop.start(worker.nudges.run())
     heartbeat = _heartbeat(settings, worker)
     heartbeat.start()
     own = [keys.worker(boot)] if pinned else []
-    app = make_app(settings, queues + own, take, nudge if pinned else None)
+    app = make_app(settings, queues + own, take, nudge if pinned else None, events=events)
     # Celery warns of root because of pickle; this app takes nothing but JSON.
     warnings.simplefilter("ignore", SecurityWarning)
 
@@ -150,6 +149,15 @@ def run(
     celery_worker.start()
     _drain(loop, worker, heartbeat)
     return int(celery_worker.exitcode or 0)
+
+
+def _wanted(availability: Mapping[str, str], names: Sequence[str] | None) -> list[str]:
+    """The providers to take jobs of: those that are ready, or ``names``, which must be."""
+    for name in names or ():
+        if reason := availability.get(name, "no such provider"):
+            raise MisconfiguredError(f"--providers {name}: {reason}")
+    ready = [name for name, reason in availability.items() if not reason]
+    return ready if names is None else [name for name in ready if name in names]
 
 
 def consume_what_is_not_full(consumer: Any, intake: Intake, queues: Sequence[str]) -> None:
@@ -237,7 +245,7 @@ def run_alone(settings: Settings, boot: str, name: str, sequence: str) -> int:
         signal.SIGTERM,
         lambda *_: asyncio.run_coroutine_threadsafe(worker.drain(), loop.loop),
     )
-    loop.spawn(worker.nudges.run())
+    loop.start(worker.nudges.run())
     loop.run(worker.take(Hint(name, sequence), alone=True))
     loop.run(worker.process.tell_counts())
     heartbeat.stop()

@@ -117,7 +117,7 @@ class Track:
             item.spoken.hash = segment_hash(
                 self._lease.job.namespace, self._request, item.segment.text, f"rate={self._rate}"
             )
-        gap = b"" if item.is_last else self._gap()
+        gap = b"" if item.is_last else _silence(self._capabilities.segment_gap, self._rate)
         await self._publish(gap)
         if self._publisher is not None:
             await self._publisher.flush()
@@ -134,9 +134,8 @@ class Track:
             stored = self._stored = await self._commit()
             self._only = (spoken.hash, spoken.words)
             if not spoken.cached or resampled:
-                await self._patient(
-                    lambda: self._segments.refer(spoken.hash, stored.key, rate, spoken.words)
-                )
+                refer = partial(self._segments.refer, spoken.hash, stored.key, rate, spoken.words)
+                await self._patient(refer)
         elif not spoken.cached or resampled:
             pcm = b"".join(parts)
             await self._patient(lambda: self._segments.save(spoken.hash, pcm, rate, spoken.words))
@@ -159,13 +158,9 @@ class Track:
             self._unrecorded = record  # `finish` follows at once, and takes it along
 
     async def _record_as_stored(self, segment: StoredSegment, usage: dict[str, int]) -> None:
-        known = await self._lease.segment(
-            segment,
-            self._rate,
-            self._settings.stream_window,
-            account(self._lease.job.namespace, self._request.model),
-            usage,
-        )
+        name = account(self._lease.job.namespace, self._request.model)
+        window = self._settings.stream_window
+        known = await self._lease.segment(segment, self._rate, window, name, usage)
         if not known:
             raise Forgotten
         self._caller.turnstile.recorded(segment.hash)
@@ -248,9 +243,9 @@ class Track:
             except StoreError as error:
                 log.warning("an unfinished upload stays: %s", error)
 
-    def _gap(self) -> bytes:
-        samples = round(self._capabilities.segment_gap * self._rate)
-        return bytes(samples * BYTES_PER_SAMPLE)
+
+def _silence(seconds: float, rate: int) -> bytes:
+    return bytes(round(seconds * rate) * BYTES_PER_SAMPLE)
 
 
 def _usage(item: Ahead, count: Callable[[str], int], size: int, rate: int) -> dict[str, int]:

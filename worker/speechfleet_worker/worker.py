@@ -1,6 +1,6 @@
 """One worker process: takes jobs that messages hint at, and runs each at most once.
 
-All of it lives on one event loop, in a thread of its own; Celery's threads only wait for it
+All of it lives on one event loop, in a thread of its own; Celery's only hands messages over
 (`app.py`). The loop also runs the house-keeping of `recovery.py`.
 """
 

@@ -29,6 +29,8 @@ from speechfleet.store import metadata as ascii_metadata
 T = TypeVar("T")
 Data = bytes | bytearray | memoryview
 
+_ILLEGAL = re.compile(r"[\x00-\x1f\\\x7f\ud800-\udfff]").search
+
 THREADS = 16
 """A store's operations at once; also the connections that an S3 client keeps."""
 HEAD_BYTES = 64 << 10
@@ -312,9 +314,6 @@ class Store(ABC):
 def is_hidden(name: str) -> bool:
     """A folder's own files beside the objects: metadata, and what is being written."""
     return name.startswith(".") and name.endswith((".meta", ".part"))
-
-
-_ILLEGAL = re.compile(r"[\x00-\x1f\\\x7f\ud800-\udfff]").search
 
 
 def check_key(key: str) -> None:
