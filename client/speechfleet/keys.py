@@ -102,11 +102,15 @@ CATALOGUE = f"{PREFIX}:catalogue"
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
+_PATH = re.compile(r"[A-Za-z0-9_.~/-]*").fullmatch
 
 
 @lru_cache(maxsize=4096)
 def encode(part: str) -> str:
-    return part if _PLAIN(part) else quote(part, safe="")
+    if _PLAIN(part):
+        return part
+    # An item of a batch is "<batch>/<item>", and there are many.
+    return part.replace("/", "%2F") if _PATH(part) else quote(part, safe="")
 
 
 class JobKeys:

@@ -15,7 +15,7 @@ from speechfleet.corpus.item import Item
 from speechfleet.corpus.prices import Prices, Purse
 from speechfleet.errors import BatchStopped
 from speechfleet.jobs import Lane, Request, Segment
-from speechfleet.ledger import Jobs
+from speechfleet.ledger import Jobs, Submitted
 from speechfleet.ledger.batches import item_id
 from speechfleet_worker.synthesis import Execution
 from speechfleet_worker.worker import Worker
@@ -70,13 +70,15 @@ async def test_a_submit_whose_answer_is_late_finds_its_job(spoken: Spoken) -> No
     sent, ended = asyncio.Event(), asyncio.Event()
 
     class Late(Jobs):
-        async def submit(self, *args: Any, **how: Any) -> Any:
-            first = await super().submit(*args, **how)
+        async def submit_each(self, *args: Any) -> Any:
+            (first,) = await super().submit_each(*args)
             sent.set()
             await ended.wait()
-            again = await super().submit(*args, **how)
+            (again,) = await super().submit_each(*args)
+            assert isinstance(first, Submitted)
+            assert isinstance(again, Submitted)
             assert (first.new, again.new) == (True, False)
-            return again
+            return [again]
 
     await spoken.open()
     request = Request("Hello.", "espeak/espeak-ng", lane=Lane.BATCH, batch=BATCH)

@@ -6,19 +6,31 @@ import asyncio
 import itertools
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Sequence,
+)
+from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Any
 
 from speechfleet.corpus.item import Item
 from speechfleet.corpus.manifest import Entry
 from speechfleet.corpus.prices import Purse, Spending
 from speechfleet.errors import Conflict
 from speechfleet.jobs import Request, State
-from speechfleet.ledger import Jobs, Result, WindowFull
+from speechfleet.ledger import Jobs, Result, Submitted, WindowFull
 from speechfleet.ledger.batches import item_id
 
 BULK = 200
-"""Submits under way at once."""
+"""Submits that are sent together."""
+AT_ONCE = 2
+"""Such bulks under way at once."""
 LINGER = 0.02
 """Seconds for which items are gathered before what there is of them is sent."""
 
@@ -57,8 +69,7 @@ class Feeder:
         self._stale: set[str] = set()
         self._sending: set[str] = set()
         self._exhausted = False
-        self._changes = 0
-        self._changed = asyncio.Event()
+        self._changes = Changes()
         self._answer = asyncio.Event()
         self._early: set[str] = set()
         self.under_way: dict[str, Order] = {}
@@ -72,22 +83,35 @@ class Feeder:
 
     async def feed(self, items: Items) -> None:
         """Returns when `idle`. Raises BatchStopped, and what the items themselves raise."""
-        await self.feed_bulks(_bulks(items))
+        async with aclosing(self._sends(_bulks(items))) as sends:
+            await _overlapping(sends)
+        await self._finish()
+
+    async def _sends(
+        self, bulks: AsyncIterable[list[Item]]
+    ) -> AsyncGenerator[Coroutine[Any, Any, None], None]:
+        async for bulk in bulks:
+            orders = [order for item in bulk if (order := self._order(item))]
+            if self.refused_by_purse:
+                return
+            yield self._send(orders)
 
     async def feed_bulks(self, bulks: AsyncIterable[list[Item]]) -> None:
         """The same; the next bulk is asked for once the fleet has accepted this one."""
-        async for bulk in bulks:
-            await self._send([order for item in bulk if (order := self._order(item))])
-            if self.refused_by_purse:
-                break
+        async with aclosing(self._sends(bulks)) as sends:
+            async for send in sends:
+                await send
+        await self._finish()
+
+    async def _finish(self) -> None:
         self._exhausted = True
         while not self.idle:
-            seen = self._changes
+            seen = self._changes.count
             again = [self._again.popleft() for _ in range(min(BULK, len(self._again)))]
             if again:
                 await self._send(again)
             else:
-                await self._change(seen)
+                await self._changes.after(seen)
 
     def order_of(self, result: Result) -> Order | None:
         """The order whose end this is; None where it came from elsewhere."""
@@ -118,7 +142,7 @@ class Feeder:
             if result.item in self._stale or result.withdrawn:
                 self._stale.discard(result.item)
                 self._again.append(order)
-        self._tell()
+        self._changes.tell()
 
     def send_again(self) -> None:
         """What is under way is not: the fleet knows of nothing."""
@@ -126,7 +150,7 @@ class Feeder:
             _, order = self.under_way.popitem()
             self._purse.settle(order.most, 0)
             self._again.append(order)
-        self._tell()
+        self._changes.tell()
 
     def _order(self, item: Item) -> Order | None:
         request = self._request(item)
@@ -140,23 +164,14 @@ class Feeder:
         while orders and (allowed := await self._afforded(orders)):
             orders = orders[len(allowed) :]
             while allowed:
-                seen = self._changes
-                sent = await asyncio.gather(*map(self._submit, allowed), return_exceptions=True)
-                for outcome in sent:
-                    if isinstance(outcome, BaseException) and not isinstance(outcome, WindowFull):
-                        raise outcome
-                allowed = [
-                    order
-                    for order, outcome in zip(allowed, sent, strict=True)
-                    if isinstance(outcome, WindowFull)
-                ]
-                if allowed:
-                    await self._change(seen)
+                seen = self._changes.count
+                if allowed := await self._submit(allowed):
+                    await self._changes.after(seen)
 
     async def _afforded(self, orders: list[Order]) -> list[Order]:
         """As many of the first ones as the purse allows; none, and nothing more is fed."""
-        while True:
-            seen = self._changes
+        while not self.refused_by_purse:
+            seen = self._changes.count
             allowed = []
             for order in orders:
                 if not self._purse.allows(order.most):
@@ -168,47 +183,99 @@ class Feeder:
             if not self.under_way:
                 self.refused_by_purse = True
                 self._again.clear()
-                return []
-            await self._change(seen)  # What is under way may turn out to cost less.
+                break
+            await self._changes.after(seen)  # What is under way may turn out to cost less.
+        return []
 
-    async def _submit(self, order: Order) -> None:
-        id = item_id(self._batch, order.item.id)
-        # Noted first: its end may be read before this returns.
-        self.under_way[order.item.id] = order
-        self._sending.add(order.item.id)
+    async def _submit(self, orders: Sequence[Order]) -> list[Order]:
+        """All of them together; those that found the window full. Raises the first error, once
+        it is known which of them the fleet has.
+        """
+        full: list[Order] = []
+        failed: Exception | None = None
+        # Noted first: their ends may be read before this returns.
+        sending = {order.item.id: order for order in orders}
+        self.under_way |= sending
+        self._sending |= sending.keys()
         try:
-            held = await self._jobs.submit(self._namespace, id, order.request)
-            if held.state is State.FAILED and not held.new:
-                await self._jobs.retry(self._namespace, id)
-        except Conflict:
-            await self._replace(id, order)
-        except BaseException:
-            self.under_way.pop(order.item.id, None)
-            raise
+            outcomes = await self._jobs.submit_each(
+                self._namespace,
+                [(item_id(self._batch, id), order.request) for id, order in sending.items()],
+            )
+            for order, outcome in zip(orders, outcomes, strict=True):
+                try:
+                    await self._accept(order, outcome)
+                except WindowFull:
+                    full.append(order)
+                except Exception as error:  # noqa: BLE001 # raised below
+                    failed = failed or error
+                else:
+                    del sending[order.item.id]
         finally:
-            self._sending.discard(order.item.id)
+            for id in sending:
+                self.under_way.pop(id, None)
+            self._sending.difference_update(order.item.id for order in orders)
             self._answer.set()
+        if failed is not None:
+            raise failed
+        return full
+
+    async def _accept(self, order: Order, outcome: Submitted | Exception) -> None:
+        """See to what the fleet answered to an order; raises what it refuses it with."""
+        id = item_id(self._batch, order.item.id)
+        if isinstance(outcome, Conflict):
+            await self._replace(id, order)
+        elif isinstance(outcome, Exception):
+            raise outcome
+        elif outcome.state is State.FAILED and not outcome.new:
+            await self._jobs.retry(self._namespace, id)
 
     async def _replace(self, id: str, order: Order) -> None:
         """The id stands for the text that the item had before: that goes first."""
         record = await self._jobs.find(self._namespace, id)
         if record is not None and record.state is State.FAILED:
             await self._jobs.delete(self._namespace, id)
-            await self._submit(order)
+            await self._jobs.submit(self._namespace, id, order.request)
             return
         if record is not None:
             await self._jobs.cancel(self._namespace, id, "its text was changed")
         self._stale.add(order.item.id)
 
-    def _tell(self) -> None:
-        self._changes += 1
+
+class Changes:
+    """Something of what is under way has ended: whoever waits for that looks again."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._changed = asyncio.Event()
+
+    def tell(self) -> None:
+        self.count += 1
         self._changed.set()
 
-    async def _change(self, seen: int) -> None:
-        """Until something has ended since ``seen``."""
-        while self._changes == seen:
+    async def after(self, seen: int) -> None:
+        """Until there are more than ``seen``."""
+        while self.count == seen:
             self._changed.clear()
             await self._changed.wait()
+
+
+async def _overlapping(sends: AsyncIterable[Coroutine[Any, Any, None]]) -> None:
+    """Each begun in turn, `AT_ONCE` of them under way: while the server writes some, the next
+    are made ready. Those that were begun end before an error is raised.
+    """
+    under_way: deque[asyncio.Task[None]] = deque()
+    try:
+        async for send in sends:
+            under_way.append(asyncio.create_task(send))
+            if len(under_way) == AT_ONCE:
+                await under_way.popleft()
+    except asyncio.CancelledError:
+        for task in under_way:
+            task.cancel()
+        raise
+    finally:
+        await asyncio.gather(*under_way)
 
 
 async def _bulks(items: Items) -> AsyncIterator[list[Item]]:

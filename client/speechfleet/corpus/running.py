@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
@@ -15,10 +16,11 @@ from speechfleet.ledger.batches import batch_stopped
 
 A_LOOK, SHORT_LOOK = 1.0, 0.05
 """Seconds for which a result is waited for; the shorter one while nothing is under way yet."""
-LINGER = 0.25
-"""Seconds for which more results are gathered behind the first few."""
+ROUND = 0.25
+"""Seconds that one round of reading and writing down results takes at least, while they come
+fast: it costs much the same for one result as for twenty."""
 FEW = 20
-"""One in so many of what is under way, below which more results are waited for."""
+"""One in so many of what is under way is few; more than that does not wait for the round's end."""
 QUIET = 10
 """Looks without a result, after which it is asked whether any can come."""
 
@@ -39,6 +41,7 @@ class Run:
         self._id = id
         self._feeder = feeder
         self._delivery = delivery
+        self._round = 0.0
 
     async def results(self, feed: Coroutine[Any, Any, None]) -> AsyncGenerator[list[Entry], None]:
         """What ended, as it ends, each already written down; then the batch is ended.
@@ -86,10 +89,12 @@ class Run:
 
     async def _ended(self, wait: float) -> list[Result]:
         ended = await self._batches.results(self._namespace, self._id, wait=wait)
-        if ended and len(ended) * FEW < len(self._feeder.under_way):
-            # More will have ended in a moment, and a round costs much the same for one as for ten.
-            await asyncio.sleep(LINGER)
+        rest = self._round + ROUND - time.monotonic()
+        if ended and rest > 0 and len(ended) * FEW < len(self._feeder.under_way):
+            await asyncio.sleep(rest)
             ended = await self._batches.results(self._namespace, self._id, wait=0)
+        if ended:
+            self._round = time.monotonic()
         return ended
 
     async def _written(self, ended: list[Result]) -> list[Entry]:

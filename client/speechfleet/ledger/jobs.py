@@ -73,13 +73,26 @@ class Jobs:
         """`submit` of each (id, request), sent together. Raises the first one's error; what
         the others wrote stands.
         """
+        outcomes = await self.submit_each(namespace, requests)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+        return [outcome for outcome in outcomes if isinstance(outcome, Submitted)]
+
+    async def submit_each(
+        self, namespace: str, requests: Sequence[tuple[str, Request]]
+    ) -> list[Submitted | Exception]:
+        """The same; each outcome, or what `submit` would raise, in the requests' order."""
         replies = await self._scripts.run_all(
             "submit", [_submission(namespace, id, request, "new") for id, request in requests]
         )
-        return [
-            _submitted(id, request.batch, reply)
-            for (id, request), reply in zip(requests, replies, strict=True)
-        ]
+        outcomes: list[Submitted | Exception] = []
+        for (id, request), reply in zip(requests, replies, strict=True):
+            try:
+                outcomes.append(_submitted(id, request.batch, reply))
+            except Exception as error:  # noqa: BLE001 # the caller decides
+                outcomes.append(error)
+        return outcomes
 
     async def find(self, namespace: str, id: str) -> Record | None:
         raw = await self._scripts.call("HGETALL", JobKeys(namespace, id).record)

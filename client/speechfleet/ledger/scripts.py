@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
@@ -120,6 +121,11 @@ class Scripts:
         await self.pipe.close()
 
 
+_OF_MESSAGE = {
+    "TASK": "task", "JOB": "NAME", "SEQ": "sequence", "QUEUE": "queue", "PRIORITY": "priority",
+}  # fmt: skip
+
+
 def _lua_keys() -> str:
     """``local STREAMS = 'speechfleet.1:stream:' .. JOB .. ':'`` and so on."""
     lines = [
@@ -131,6 +137,15 @@ def _lua_keys() -> str:
         value = value.replace("{job}", "' .. JOB .. '").removesuffix(" .. ''")
         lines.append(f"local {name} = {value}")
     return "\n".join(lines)
+
+
+def _lua_message() -> str:
+    """The message as an expression, of ``task``, ``sequence`` and so on."""
+    text, *rest = re.split("@([A-Z]+)@", TEMPLATE)
+    parts = [f"[==[{text}]==]"]
+    for mark, text in zip(rest[::2], rest[1::2], strict=True):
+        parts += [_OF_MESSAGE[mark], f"[==[{text}]==]"]
+    return " .. ".join(parts)
 
 
 @cache
@@ -152,7 +167,7 @@ def source(name: str, settings: Settings) -> str:
     for mark, value in {
         "@KEYS@": _lua_keys(),
         "@TRANSITIONS@": f"{{{table}}}",
-        "@MESSAGE@": TEMPLATE,
+        "@MESSAGE@": _lua_message(),
         "@BEHIND@": BEHIND,
         "@STREAM_TTL@": str(int(settings.stream_ttl * 1000)),
         "@RECORD_TTL@": str(int(settings.record_ttl * 1000)),

@@ -20,7 +20,6 @@
 local NAME = ARGV[1]
 @KEYS@
 local NEXT = @TRANSITIONS@
-local MESSAGE = [==[@MESSAGE@]==]
 local BEHIND = '@BEHIND@' -- kombu's suffix of the list that is popped after the head's
 local STREAM_TTL, RECORD_TTL = @STREAM_TTL@, @RECORD_TTL@
 local STORY_BYTES = 8000
@@ -36,14 +35,17 @@ local function get(...)
   return redis.call('HMGET', RECORD, ...)
 end
 
+local function line(at, event, detail)
+  return string.format('%d %s %s\n', at, event, (string.gsub(detail, '%c', ' ')))
+end
+
 local function tell(at, event, detail)
   local story = redis.call('HGET', RECORD, 'story') or ''
   if #story > STORY_BYTES then
     local cut = string.find(story, '\n', #story - STORY_BYTES / 2, true)
     story = string.sub(story, cut + 1)
   end
-  detail = string.gsub(detail or '', '%c', ' ')
-  redis.call('HSET', RECORD, 'story', story .. string.format('%d %s %s\n', at, event, detail))
+  redis.call('HSET', RECORD, 'story', story .. line(at, event, detail))
 end
 
 -- The state that the event leads to, with the index kept; nil where the table has none.
@@ -59,10 +61,7 @@ local function move(state, event, at)
 end
 
 local function message(task, sequence, queue, priority)
-  local filled = string.gsub(MESSAGE, '@(%u+)@', {
-    TASK = task, JOB = NAME, SEQ = tostring(sequence), QUEUE = queue, PRIORITY = priority,
-  })
-  return filled
+  return @MESSAGE@
 end
 
 -- A message with a new sequence number. The head of the line is a list of its own (kombu's

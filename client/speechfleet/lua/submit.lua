@@ -31,7 +31,8 @@ elseif redis.call('EXISTS', DELETED) == 1 then
 end
 local at = now()
 redis.call('HSET', RECORD, 'state', 'QUEUED', 'epoch', 1, 'created', at, 'updated', at,
-  'digest', ARGV[2], 'queue', ARGV[3], 'seq', 0, unpack(ARGV, 5))
+  'digest', ARGV[2], 'queue', ARGV[3], 'seq', 0, 'story', line(at, 'submit', ''),
+  unpack(ARGV, 5))
 redis.call('ZADD', INDEX .. 'QUEUED', at, NAME)
 if batch then
   redis.call('SADD', ITEMS .. batch, NAME)
@@ -43,5 +44,4 @@ else
   -- Who asked for this claims it next; should it die before that, the message comes later.
   redis.call('ZADD', DELAYED, at + UNCLAIMED, NAME)
 end
-tell(at, 'submit', '')
 return {'new', 'QUEUED', '1'}
