@@ -15,8 +15,9 @@ from speechfleet.corpus.item import Item
 from speechfleet.corpus.prices import Prices, Purse
 from speechfleet.errors import BatchStopped
 from speechfleet.jobs import Lane, Request, Segment
-from speechfleet.ledger import Jobs, Submitted
+from speechfleet.ledger import Jobs, Lease, Submitted
 from speechfleet.ledger.batches import item_id
+from speechfleet.ledger.budgets import Budgets, Call
 from speechfleet_worker.synthesis import Execution
 from speechfleet_worker.worker import Worker
 from tests.integration.test_batches import ACCOUNT, BATCH, END, NAMESPACE, Spoken, spoken
@@ -41,6 +42,23 @@ async def test_an_item_that_is_written_down_is_not_spoken_again(spoken: Spoken) 
     assert await spoken.jobs.find(NAMESPACE, item_id(BATCH, "a")) is None
     status = await spoken.batches.get(NAMESPACE, BATCH)
     assert (status.submitted, status.succeeded, status.outstanding) == (1, 1, 0)
+
+
+async def test_what_was_stored_and_not_recorded_was_spoken_for_its_own_job(spoken: Spoken) -> None:
+    """Its worker died in between: it is billed to the job, and not told as found."""
+    await spoken.open()
+    await spoken.submit("a")
+    await spoken.submit("b")
+    lease, _ = await spoken.claim("a")
+    budgets = Budgets(spoken.connection)
+    call = Call("espeak/espeak-ng", "batch", "hash", 0, 6)
+    assert (await budgets.take(lease, call)).outcome == "go"
+    assert not await budgets.began(lease, "hash")
+    later = Lease(spoken.connection.scripts, lease.job, "later:1", "later")
+    assert await budgets.began(later, "hash")
+    assert not await budgets.began(later, "another hash")
+    others, _ = await spoken.claim("b")
+    assert not await budgets.began(others, "hash")
 
 
 async def test_a_worker_leaves_alone_what_is_ending(spoken: Spoken) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from speechfleet.errors import RateLimited
-from speechfleet.jobs import Lane, Request
+from speechfleet.jobs import Lane, Record, Request
 from speechfleet.ledger import Fleet, Lease
 from speechfleet.ledger.budgets import HELD, Call
 from speechfleet.message import Hint
@@ -41,17 +41,21 @@ class Turnstile:
     """
 
     def __init__(
-        self, process: Process, lease: Lease, request: Request, voice: Voice, recorded: int
+        self, process: Process, lease: Lease, record: Record, voice: Voice, recorded: int
     ) -> None:
         """``recorded``: segments of the job that are stored already."""
         self._budgets = process.budgets
         self._fleet = process.fleet
         self._lease = lease
+        request = record.request
         self._model = request.model
         self._lane = lane_of(request)
         self._capabilities = voice.capabilities
-        self.limited = process.budgets.limited(request.model, metered=voice.capabilities.metered)
-        """Whether a call costs the account room that others may want."""
+        self._again = record.claims > 1
+        limited = process.budgets.limited(request.model, metered=voice.capabilities.metered)
+        self.look_first = limited or self._again
+        """Whether asking to enter takes something: room of the account that others may want, or
+        the trace of a call that this job has begun before."""
         self._recorded = recorded
         self._taken: set[str] = set()
         self._missing: set[str] = set()
@@ -89,6 +93,10 @@ class Turnstile:
         else:
             raise Parked("budget", call.model)
         return None
+
+    async def paid(self, hash: str) -> bool:
+        """Whether this job itself has had a stored segment spoken, which nobody wrote down."""
+        return self._again and await self._budgets.began(self._lease, hash)
 
     async def done(self, call: Call) -> None:
         """The call has ended, however."""

@@ -27,7 +27,7 @@ class Caller:
         self, process: Process, lease: Lease, record: Record, voice: Voice, recorded: int
     ) -> None:
         self.voice = voice
-        self.turnstile = Turnstile(process, lease, record.request, voice, recorded)
+        self.turnstile = Turnstile(process, lease, record, voice, recorded)
         self.patient = Patience(process.settings.store_patience)
         self.segments = SegmentStore(process.store, lease.job.namespace)
         self._timeouts = process.settings.timeouts
@@ -74,7 +74,7 @@ class Caller:
     async def _admitted(self, item: Ahead) -> Call | None:
         """The call, once it may begin; None where the audio was stored, and is given now."""
         while True:
-            if self.turnstile.limited:
+            if self.turnstile.look_first:
                 found = await self._recall_into(item)
                 call = None if found else await self.turnstile.enter(item)
             else:  # nothing is booked by asking: the store is looked into meanwhile
@@ -89,7 +89,7 @@ class Caller:
         stored = await self.patient(partial(self.segments.load, spoken.hash))
         if stored is None:
             return False
-        spoken.cached, spoken.words = True, stored.words
+        spoken.cached, spoken.words = not await self.turnstile.paid(spoken.hash), stored.words
         item.give(Piece(bytes(stored.pcm), stored.sample_rate, stored.channels, None, {}))
         return True
 

@@ -125,6 +125,14 @@ class Budgets:
         )
         return Taken(outcome.decode(), int(wait[0]) / 1000 if wait else 0.0)
 
+    async def began(self, lease: Lease, hash: str) -> bool:
+        """Whether an earlier execution of the same job began to speak a segment, and died (or
+        lost the job) before it could record it.
+        """
+        claim = await self._scripts.call("GET", keys.speaking(lease.job.namespace, hash))
+        name, token, _ = claim.decode().split(" ") if claim else ("", "", "")
+        return bool(name == lease.job.name and token != lease.token)
+
     async def refused(self, model: str, retry_after: float | None) -> None:
         """The provider said: too many. Everybody pauses and asks less."""
         pause = int((retry_after or 0.0) * 1000)
