@@ -133,9 +133,9 @@ class EspeakTTSModel(ProviderModel):
 class _Bridge:
     """From the library's thread to the loop it was made on.
 
-    The library is far faster than real time, and waking the loop for each 60 ms would cost more
-    than speaking them. So parts grow, up to `PART`: the library makes the next one while whoever
-    listens plays a small share of what went before it.
+    The library is far faster than real time, and waking the loop for each 200 ms would cost as
+    much as speaking them. So parts grow, up to `PART`: the library makes the next one while
+    whoever listens plays a small share of what went before it.
     """
 
     def __init__(self) -> None:

@@ -43,7 +43,8 @@ _BY_CHARACTER = 1
 _EVENT_END, _EVENT_WORD = 0, 1
 PARAMETERS = {"rate": 1, "volume": 2, "pitch": 3, "gap": 7}
 
-_BUFFER_MS = 60
+_BUFFER_MS = 200
+"""Of audio between two callbacks, which hold up whatever else the process runs."""
 _PATH_LIMIT = 159
 """Bytes of the path of the data that espeak-ng has room for."""
 
@@ -207,7 +208,7 @@ class EspeakLibrary:
         return bool(_VARIANT.fullmatch(name)) and (self._variants / name).is_file()
 
     def speak(self, text: str, voice: str, parameters: Mapping[str, int], take: Take) -> None:
-        """Hand the audio of ``text`` to ``take``, in stretches of about 60 ms, as it is made.
+        """Hand the audio of ``text`` to ``take``, in stretches of about 200 ms, as it is made.
 
         Raises UnknownVoice before any audio, and what ``take`` raises.
         """
