@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -28,7 +28,7 @@ from speechfleet.errors import ObjectMissing
 from speechfleet.jobs import State
 from speechfleet.local import EmbeddedFleet
 from speechfleet.settings import Settings
-from speechfleet.store.base import Data
+from speechfleet.store.base import NewObject
 from speechfleet.store.folder import FolderStore
 from speechfleet.tts import AudioBuffer, TTSModelBase, TTSResponse
 from tests.benchmarks.floors import ROOT, Floors, main, stream_keys
@@ -70,8 +70,8 @@ class NullStore(FolderStore):
     def __init__(self) -> None:
         super().__init__(Path("/"))
 
-    async def put(self, key: str, data: Data, **_: Any) -> None:
-        pass
+    async def put_all(self, objects: Sequence[NewObject]) -> list[bool]:
+        return [True for _ in objects]
 
     async def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
         raise ObjectMissing(key)

@@ -17,7 +17,7 @@ from speechfleet.errors import ObjectExists, StoreDenied, StoreUnavailable
 from speechfleet.jobs import Lane, Request
 from speechfleet.ledger import Lease
 from speechfleet.store import Store, Upload
-from speechfleet.store.base import Data
+from speechfleet.store.base import NewObject
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -55,12 +55,15 @@ class Patience:
 
 @dataclass(frozen=True)
 class Stored:
-    """What was stored: ``bytes`` of the object, ``duration_ms`` of its audio."""
+    """What was stored: ``bytes`` of the object, ``duration_ms`` of its audio; ``beside``:
+    whether what was to lie beside it was written, too.
+    """
 
     key: str
     media_type: str
     bytes: int
     duration_ms: int
+    beside: bool
 
 
 class Output:
@@ -78,7 +81,7 @@ class Output:
     ) -> None:
         self._store = store
         self._patient = patience
-        self._key = key
+        self.key = key
         self._rate = sample_rate
         self._encoder = Encoder(format, sample_rate)
         self._threaded = format not in ("wav", "pcm")
@@ -91,7 +94,7 @@ class Output:
         self._size = 0
         self._pcm = 0
         self._upload: Upload | None = None
-        self._step: asyncio.Future[None] | None = None
+        self._step: asyncio.Future[list[bool]] | None = None
 
     async def write(self, parts: Sequence[bytes]) -> None:
         """PCM in any number of parts, in order."""
@@ -104,7 +107,7 @@ class Output:
             return
         if self._upload is None:
             self._upload = self._store.upload(
-                self._key, media_type=self._media_type, metadata=self._metadata
+                self.key, media_type=self._media_type, metadata=self._metadata
             )
         upload, held = self._upload, b"".join(self._held)
         await self._patient(lambda: upload.write(held))
@@ -119,8 +122,10 @@ class Output:
         self._held_size += len(data)
         self._size += len(data)
 
-    async def commit(self) -> Stored:
-        """Store what was written. Raises StoreError; the audio stays until it is stored."""
+    async def commit(self, beside: NewObject | None = None) -> Stored:
+        """Store what was written, then what shall lie ``beside`` it, unless its key is taken.
+        Raises StoreError; the audio stays until it is stored.
+        """
         if self._threaded:
             tail, patches = await asyncio.to_thread(self._encoder.finish)
         else:
@@ -128,12 +133,13 @@ class Output:
         self._hold(tail)
         duration_ms = round(self._pcm / 2 / self._rate * 1000)
         metadata = {**self._metadata, "duration-ms": str(duration_ms)}
-        upload = self._upload
+        upload, written = self._upload, False
         if upload is None:
             data = bytearray().join(self._held)
             for offset, patch in patches:
                 data[offset : offset + len(patch)] = patch
-            await self._put(data, metadata)
+            audio = NewObject(self.key, data, self._media_type, metadata)
+            written = await self._put([audio] if beside is None else [audio, beside])
         else:
             rest = b"".join(self._held)
             if rest:
@@ -141,24 +147,24 @@ class Output:
             for offset, patch in patches:
                 await self._patient(partial(upload.patch_head, offset, patch))
             await self._patient(lambda: _unless_there(upload.commit(metadata)))
-        return Stored(self._key, self._media_type, self._size, duration_ms)
+        return Stored(self.key, self._media_type, self._size, duration_ms, written)
 
-    async def _put(self, data: Data, metadata: Mapping[str, str]) -> None:
-        async def put() -> None:
-            write = self._store.put(
-                self._key, data, media_type=self._media_type, metadata=metadata
-            )
-            self._step = asyncio.ensure_future(_unless_there(write))
-            await asyncio.shield(self._step)
+    async def _put(self, objects: Sequence[NewObject]) -> bool:
+        """Whether the last of them was written."""
 
-        await self._patient(put)
+        async def put() -> bool:
+            # A key of audio that is taken holds this execution's token: it is an earlier try's.
+            self._step = asyncio.ensure_future(self._store.put_all(objects))
+            return (await asyncio.shield(self._step))[-1]
+
+        return await self._patient(put)
 
     async def abort(self) -> None:
         """Leave nothing behind, also of a put that was cancelled half-way: it goes on."""
         self._encoder.close()
         if self._step is not None:
             await asyncio.wait([self._step])
-            await self._store.delete(self._key)
+            await self._store.delete(self.key)
         if self._upload is not None:
             await self._upload.abort()
 

@@ -6,7 +6,9 @@ import asyncio
 
 from speechfleet.chunks import MAX_ACCUMULATED, MAX_ENTRY, MIN_ENTRY, Started
 from speechfleet.errors import InvalidRequest
+from speechfleet.jobs import Lane, Request
 from speechfleet.ledger import Lease, StreamFull
+from speechfleet.settings import Settings
 
 FULL_WAIT = 0.25
 """Seconds between tries while the streams hold as much as they may."""
@@ -91,3 +93,17 @@ class Publisher:
                 code="audio_too_long",
             )
         return bytes(so_far)
+
+
+def open_publisher(
+    settings: Settings, lease: Lease, request: Request, started: Started, position: int
+) -> Publisher:
+    """For audio from ``position`` on. Live jobs go on where batches have to wait for room."""
+    percent = 80 if request.lane is Lane.BATCH else 95
+    return Publisher(
+        lease,
+        started,
+        position,
+        limit=settings.stream_bytes * percent // 100,
+        accumulated=request.wire == "accumulated",
+    )

@@ -11,10 +11,11 @@ import json
 from collections.abc import Sequence
 
 from speechfleet import keys, wav
-from speechfleet.errors import ObjectExists, ObjectMissing
+from speechfleet.errors import ObjectMissing
 from speechfleet.jobs import Request
 from speechfleet.reader import read_segment
 from speechfleet.store import Store
+from speechfleet.store.base import NewObject
 
 Words = Sequence[tuple[int, int, int]]
 
@@ -46,19 +47,24 @@ class SegmentStore:
     async def save(self, hash: str, pcm: bytes, rate: int, words: Words) -> None:
         """Idempotent: what is stored already stays, it speaks the same text."""
         data = wav.encode(pcm, rate, 1, words)
-        await self._put(hash, data)
+        await self._put(NewObject(self._key(hash), data, MEDIA_TYPE))
 
     async def refer(self, hash: str, object: str, rate: int, words: Words) -> None:
         """A job's only segment lies in its audio object already: note where."""
-        note = {"object": object, "sample_rate": rate, "words": [list(word) for word in words]}
-        await self._put(hash, json.dumps(note).encode())
+        await self._put(self.note(hash, object, rate, words))
 
-    async def _put(self, hash: str, data: bytes) -> None:
-        key = keys.segment_object(self._namespace, hash)
-        try:
-            await self._store.put(key, data, media_type=MEDIA_TYPE)
-        except ObjectExists:
-            if await self.load(hash) is None:
-                # A note whose object was deleted with its job: it is replaced.
-                await self._store.delete(key)
-                await self._store.put(key, data, media_type=MEDIA_TYPE)
+    def note(self, hash: str, object: str, rate: int, words: Words) -> NewObject:
+        """What `refer` stores."""
+        note = {"object": object, "sample_rate": rate, "words": [list(word) for word in words]}
+        return NewObject(self._key(hash), json.dumps(note).encode(), MEDIA_TYPE)
+
+    def _key(self, hash: str) -> str:
+        return keys.segment_object(self._namespace, hash)
+
+    async def _put(self, segment: NewObject) -> None:
+        if (await self._store.put_all([segment]))[0]:
+            return
+        if await self.load(segment.key.rpartition("/")[2]) is None:
+            # A note whose object was deleted with its job: it is replaced.
+            await self._store.delete(segment.key)
+            await self._store.put_all([segment])

@@ -23,7 +23,7 @@ from speechfleet_worker.counting import JobCounts
 from speechfleet_worker.lookahead import Ahead, SpokenAhead
 from speechfleet_worker.output import Output, Stored, open_output
 from speechfleet_worker.process import Process
-from speechfleet_worker.publishing import Forgotten, Publisher
+from speechfleet_worker.publishing import Forgotten, Publisher, open_publisher
 from speechfleet_worker.segment_store import Words, segment_hash
 
 log = logging.getLogger(__name__)
@@ -131,11 +131,11 @@ class Track:
         rate, size = self._rate, sum(map(len, parts)) + gap
         if index == 0 and item.is_last and self._request.format in ("wav", "pcm"):
             # The object is the segment: it is stored once, before anything names it.
-            stored = self._stored = await self._commit()
-            self._only = (spoken.hash, spoken.words)
-            if not spoken.cached or resampled:
-                refer = partial(self._segments.refer, spoken.hash, stored.key, rate, spoken.words)
-                await self._patient(refer)
+            self._only = only = (spoken.hash, spoken.words)
+            new = not spoken.cached or resampled
+            stored = self._stored = await self._commit(only if new else None)
+            if new and not stored.beside:
+                await self._refer(stored)
         elif not spoken.cached or resampled:
             pcm = b"".join(parts)
             await self._patient(lambda: self._segments.save(spoken.hash, pcm, rate, spoken.words))
@@ -173,13 +173,9 @@ class Track:
             return
         if self._publisher is None:
             self._counts.first_audio()
-            limit = self._settings.stream_bytes * (80 if self._request.lane == "batch" else 95)
-            self._publisher = Publisher(
-                self._lease,
-                started(self._record, self._lease, self._rate),
-                self._position,
-                limit=limit // 100,
-                accumulated=self._request.wire == "accumulated",
+            start = started(self._record, self._lease, self._rate)
+            self._publisher = open_publisher(
+                self._settings, self._lease, self._request, start, self._position
             )
         await self._publisher.write(pcm)
 
@@ -220,14 +216,20 @@ class Track:
         prefix = keys.objects_of(job.namespace, job.id)
         await self._patient(lambda: self._process.store.sweep(prefix, keep=stored.key))
         if self._only is not None:
-            hash, words = self._only
-            await self._patient(lambda: self._segments.refer(hash, stored.key, self._rate, words))
+            await self._refer(stored)
 
-    async def _commit(self) -> Stored:
-        if self._output is None:
+    async def _refer(self, stored: Stored) -> None:
+        assert self._only is not None
+        hash, words = self._only
+        await self._patient(lambda: self._segments.refer(hash, stored.key, self._rate, words))
+
+    async def _commit(self, only: tuple[str, Words] | None = None) -> Stored:
+        output = self._output
+        if output is None:
             raise EmptyText("there is nothing to say: the text holds no letter and no digit")
+        note = only and self._segments.note(only[0], output.key, self._rate, only[1])
         with tracing.span("store", format=self._request.format):
-            return await self._output.commit()
+            return await output.commit(note)
 
     async def discard(self) -> None:
         """The lease is lost for good: an object that was stored under it is nobody's."""

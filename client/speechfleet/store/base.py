@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 from uuid import uuid4
@@ -50,6 +50,16 @@ class ObjectInfo:
     media_type: str
     metadata: dict[str, str]
     modified: float
+
+
+@dataclass(frozen=True)
+class NewObject:
+    """What `Store.put` takes."""
+
+    key: str
+    data: Data
+    media_type: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 class Threads:
@@ -200,9 +210,29 @@ class Store(ABC):
 
         ``metadata``: lower-case names, any text as values, 2 KB in all.
         """
-        check_key(key)
-        encoded = ascii_metadata.encode(metadata or {})
-        await self._threads.run(lambda: self._put(key, data, media_type, encoded))
+        new = NewObject(key, data, media_type, metadata or {})
+        if not (await self.put_all([new]))[0]:
+            raise ObjectExists(f"{key} exists")
+
+    async def put_all(self, objects: Sequence[NewObject]) -> list[bool]:
+        """Write each in turn; whether its key was free. Where this raises, the first ones may be
+        written. Beside a `put` each, it costs one way into a thread and back.
+        """
+        for new in objects:
+            check_key(new.key)
+        encoded = [ascii_metadata.encode(new.metadata) for new in objects]
+
+        def put_each() -> list[bool]:
+            return [self._is_put(new, each) for new, each in zip(objects, encoded, strict=True)]
+
+        return await self._threads.run(put_each)
+
+    def _is_put(self, new: NewObject, metadata: dict[str, str]) -> bool:
+        try:
+            self._put(new.key, new.data, new.media_type, metadata)
+        except ObjectExists:
+            return False
+        return True
 
     async def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
         """Bytes [start, end), fewer where the object ends before. Raises ObjectMissing."""
