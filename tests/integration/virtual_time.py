@@ -48,6 +48,19 @@ def told_the_time() -> Iterator[None]:
         yield
 
 
+async def set_clock(connection: Connection, now: float) -> None:
+    """``now``: seconds since the beginning."""
+    seconds, part = divmod(START + now, 1)
+    micros = int(part * 1e6)
+    await connection.scripts.call("HSET", CLOCK, "seconds", int(seconds), "micros", micros)
+
+
+def call(connection: Connection, id: str, metered: bool = True) -> tuple[Lease, Call]:
+    """One that an execution of a batch asks for."""
+    lease = Lease(connection.scripts, JobKeys("default", id), f"boot:{id}", "boot")
+    return lease, Call(MODEL, "batch", id, 0, units=10, patience=HELD, metered=metered)
+
+
 class Limit(Protocol):
     """What the provider allows; ``at``: seconds since the beginning."""
 
@@ -132,7 +145,9 @@ class Account:
         """Let it become this late."""
         while self._events and self._events[0][0] <= until:
             self.now, _, do = heapq.heappop(self._events)
-            await asyncio.gather(self._set_clock(), do())  # one after the other, in one go
+            await asyncio.gather(
+                set_clock(self.connection, self.now), do()
+            )  # one after the other, in one go
         self.now = until
 
     def used(self, since: float, rate: float) -> float:
@@ -148,12 +163,6 @@ class Account:
 
     def _at(self, delay: float, do: Callable[[], Awaitable[None]]) -> None:
         heapq.heappush(self._events, (self.now + delay, next(self._numbers), do))
-
-    async def _set_clock(self) -> None:
-        seconds, part = divmod(START + self.now, 1)
-        await self.connection.scripts.call(
-            "HSET", CLOCK, "seconds", int(seconds), "micros", int(part * 1e6)
-        )
 
     async def _look(self) -> None:
         if int(self.now / TICK + 0.5) % 10 == 0:
@@ -175,10 +184,8 @@ class Account:
         await redis.sadd(keys.BUDGETS, BudgetKeys(MODEL).name)
 
     async def _ask(self, name: str) -> None:
-        id = name.partition("/")[2]
-        lease = Lease(self.connection.scripts, JobKeys("default", id), f"boot:{id}", "boot")
-        call = Call(MODEL, "batch", id, 0, units=10, patience=HELD, metered=self.metered)
-        taken = await self._budgets.take(lease, call)
+        asked = call(self.connection, name.partition("/")[2], self.metered)
+        taken = await self._budgets.take(*asked)
         if taken.outcome == "go":
             self._at(taken.wait, partial(self._begin, name, taken, self.now))
         else:

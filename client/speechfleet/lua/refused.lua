@@ -29,7 +29,7 @@ if wait >= LONG or (wait < 0 and again) then
 end
 if wait < 0 and b.tries > 0 then
   -- Others who share the account should not come back at the same moment.
-  pause(math.min(LONGEST, FIRST * 2 ^ (b.tries - 1)) * (0.75 + time[2] % 1000 / 2000))
+  pause(math.min(LONGEST, FIRST * 2 ^ (b.tries - 1) * (0.75 + time[2] % 1000 / 2000)))
 elseif wait < 0 then
   pause(math.min(FIRST, 60000 / math.max(1, rate())))
 end
@@ -51,7 +51,8 @@ end
 if b.tries > 1 then
   b.paused = math.max(b.paused, AT + ROOM)
 elseif b.mode == SEARCHING then
-  b.rate = math.min(b.rate, lately() * 60) * 0.7
+  -- What was asked for in the last second, where that is more than the very first calls.
+  b.rate = (lately() >= 3 and math.min(b.rate, lately() * 60) or b.rate) * 0.7
   begin(NARROWING)
 elseif since < 2000 then
   b.rate = b.rate * (b.mode == FOUND and 0.95 or 0.85)

@@ -81,7 +81,8 @@ if b.closed == 0 and (b.tat > AT - 100 or before_me > 0) then
   if b.mode == SEARCHING then
     b.rate = b.rate * 2 ^ (gone / 2000)
   elseif b.mode == NARROWING then
-    b.rate = b.rate * math.min(2 ^ (gone / 10000), 1.01)
+    -- By so little a call that the next refusal comes after enough of them to count.
+    b.rate = b.rate * math.min(2 ^ (gone / 10000), math.max(1.01, 2 ^ (gone / 120000)))
   elseif b.mode == FOUND then
     b.rate = b.rate * (1 + growth(gone))
   end
