@@ -46,7 +46,7 @@ end
 b.cut, b.probe = AT, 0
 if b.rate == 0 then
   b.rate = REQUESTS > 0 and rate() or tonumber(ARGV[5])
-  b.mode = REQUESTS > 0 and FOUND or NARROWING
+  b.mode = NARROWING
 end
 if b.tries > 1 then
   b.paused = math.max(b.paused, AT + ROOM)
