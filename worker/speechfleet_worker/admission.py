@@ -6,14 +6,15 @@ Who has to wait for either holds no slot: its job is parked, and woken when it i
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from speechfleet.errors import RateLimited
 from speechfleet.jobs import Lane, Record, Request
 from speechfleet.ledger import Fleet, Lease
-from speechfleet.ledger.budgets import HELD, Call
+from speechfleet.ledger.budgets import HELD, Call, Taken
 from speechfleet.message import Hint
 from speechfleet_worker.lookahead import Ahead
 from speechfleet_worker.models import Voice
@@ -31,6 +32,21 @@ class Parked(Exception):
 
     kind: Literal["segment", "budget"]
     what: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A call that may begin. ``doubted``: those before were refused; ``at``: when it was granted,
+    by this process' clock.
+    """
+
+    call: Call
+    doubted: bool
+    at: float = field(default_factory=time.monotonic)
+
+    @property
+    def age(self) -> float:
+        return time.monotonic() - self.at
 
 
 class Turnstile:
@@ -62,7 +78,7 @@ class Turnstile:
         self.order = asyncio.Lock()
         """Held by the segment that is next: first come, first served."""
 
-    async def enter(self, item: Ahead) -> Call | None:
+    async def enter(self, item: Ahead) -> Entry | None:
         """The call, once it may begin; None where the segment should be looked for again.
 
         To be asked under `order`. Raises Parked.
@@ -81,9 +97,8 @@ class Turnstile:
         taken = await self._budgets.take(self._lease, call)
         if taken.outcome == "go":
             self._taken.add(call.hash)
-            if taken.wait:
-                await asyncio.sleep(taken.wait)
-            return call
+            entry = Entry(call, taken.doubted)
+            return entry if await self._may_begin(call, taken) else None
         if taken.outcome == "stored":
             self._missing.add(call.hash)  # unless it is found now
         elif not item.turn.is_set():
@@ -98,14 +113,35 @@ class Turnstile:
         """Whether this job itself has had a stored segment spoken, which nobody wrote down."""
         return self._again and await self._budgets.began(self._lease, hash)
 
-    async def done(self, call: Call) -> None:
+    async def _may_begin(self, call: Call, taken: Taken) -> bool:
+        """After its wait. False where the fleet was told meanwhile to pause for longer."""
+        if not taken.wait:
+            return True
+        await asyncio.sleep(taken.wait)
+        late = await self._budgets.put_off(call.model, taken)
+        if late > HELD:
+            await self._done(call)
+            return False
+        await asyncio.sleep(late)
+        return True
+
+    async def done(self, entry: Entry) -> None:
         """The call has ended, however."""
+        await self._done(entry.call)
+
+    async def _done(self, call: Call) -> None:
         if woken := await self._budgets.done(self._lease, call):
             await wake(self._fleet, woken)
 
-    async def refused(self, error: RateLimited) -> None:
-        """By the provider: the whole fleet takes notice."""
-        await self._budgets.refused(self._model, error.retry_after)
+    async def refused(self, error: RateLimited, entry: Entry | None) -> None:
+        """By the provider: the whole fleet takes notice. No entry: a session's call."""
+        age = entry.age if entry else 0.0
+        await self._budgets.refused(self._model, error.retry_after, age)
+
+    async def through(self, entry: Entry | None) -> None:
+        """The provider has begun to speak."""
+        if entry and entry.doubted:
+            await self._budgets.through(self._model, entry.age)
 
     def recorded(self, hash: str) -> None:
         """The segment is stored; its claim went with that."""

@@ -10,8 +10,7 @@ from speechfleet import tracing
 from speechfleet.errors import RateLimited, StoreError
 from speechfleet.jobs import Lane, Record, Segment
 from speechfleet.ledger import Lease
-from speechfleet.ledger.budgets import Call
-from speechfleet_worker.admission import Turnstile
+from speechfleet_worker.admission import Entry, Turnstile
 from speechfleet_worker.lookahead import Ahead
 from speechfleet_worker.models import Voice
 from speechfleet_worker.output import Patience
@@ -63,26 +62,26 @@ class Caller:
                 await self._speak_into(item)
             return
         async with self.turnstile.order:
-            call = await self._admitted(item)
-        if call is None:
+            entry = await self._admitted(item)
+        if entry is None:
             return
         try:
-            await self._speak_into(item)
+            await self._speak_into(item, entry)
         finally:
-            await self.turnstile.done(call)
+            await self.turnstile.done(entry)
 
-    async def _admitted(self, item: Ahead) -> Call | None:
+    async def _admitted(self, item: Ahead) -> Entry | None:
         """The call, once it may begin; None where the audio was stored, and is given now."""
         while True:
             if self.turnstile.look_first:
                 found = await self._recall_into(item)
-                call = None if found else await self.turnstile.enter(item)
+                entry = None if found else await self.turnstile.enter(item)
             else:  # nothing is booked by asking: the store is looked into meanwhile
-                found, call = await asyncio.gather(
+                found, entry = await asyncio.gather(
                     self._recall_into(item), self.turnstile.enter(item)
                 )
-            if found or call is not None:
-                return None if found else call
+            if found or entry is not None:
+                return None if found else entry
 
     async def _recall_into(self, item: Ahead) -> bool:
         spoken = item.spoken
@@ -93,17 +92,20 @@ class Caller:
         item.give(Piece(bytes(stored.pcm), stored.sample_rate, stored.channels, None, {}))
         return True
 
-    async def _speak_into(self, item: Ahead) -> None:
-        spoken = item.spoken
+    async def _speak_into(self, item: Ahead, entry: Entry | None = None) -> None:
+        spoken, silent = item.spoken, True
         pieces = speak(self.voice.model(), item.segment.text, self._timeouts)
         try:
             async with aclosing(pieces):
                 async for piece in pieces:
+                    if silent:
+                        silent = False
+                        await self.turnstile.through(entry)
                     spoken.usage = piece.usage or spoken.usage
                     spoken.request_id = piece.metadata.get("request_id", spoken.request_id)
                     spoken.words = tuple(piece.metadata.get("words", spoken.words))
                     if piece.pcm:
                         item.give(piece)
         except RateLimited as error:
-            await self.turnstile.refused(error)
+            await self.turnstile.refused(error, entry)
             raise

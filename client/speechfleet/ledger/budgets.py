@@ -31,11 +31,15 @@ class Taken:
     """The answer to `Budgets.take`.
 
     ``go``: speak, after ``wait`` seconds. ``stored``: somebody just has. ``spoken``: another job
-    does at this moment. ``wait``: the budget has no room now.
+    does at this moment. ``wait``: the budget has no room now. ``begins``: when the wait is over,
+    in seconds of the server's clock; ``doubted``: the last calls were refused, and whether this
+    one goes `through` should be told.
     """
 
     outcome: Literal["go", "stored", "spoken", "wait"]
     wait: float = 0.0
+    begins: float = 0.0
+    doubted: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ class Budgets:
             )
             if reply != b"limited":
                 return Taken(reply.decode())
-        outcome, *wait = await self._scripts.run(
+        outcome, *when = await self._scripts.run(
             "take",
             (
                 *_keys(budget),
@@ -123,7 +127,10 @@ class Budgets:
             int(CLAIMED * 1000),
             missing,
         )
-        return Taken(outcome.decode(), int(wait[0]) / 1000 if wait else 0.0)
+        if not when:
+            return Taken(outcome.decode())
+        wait, begins, doubted = when
+        return Taken("go", int(wait) / 1000, float(begins) / 1000, doubted == b"1")
 
     async def began(self, lease: Lease, hash: str) -> bool:
         """Whether an earlier execution of the same job began to speak a segment, and died (or
@@ -133,11 +140,31 @@ class Budgets:
         name, token, _ = claim.decode().split(" ") if claim else ("", "", "")
         return bool(name == lease.job.name and token != lease.token)
 
-    async def refused(self, model: str, retry_after: float | None) -> None:
-        """The provider said: too many. Everybody pauses and asks less."""
-        pause = int((retry_after or 0.0) * 1000)
+    async def put_off(self, model: str, taken: Taken) -> float:
+        """Seconds by which a pause, told since it was taken, puts off the call's beginning."""
+        shut = await self._scripts.call("HGET", BudgetKeys(model).budget, "shut")
+        return max(0.0, float(shut or 0) / 1000 - taken.begins)
+
+    async def refused(self, model: str, retry_after: float | None, age: float = 0.0) -> None:
+        """The provider said: too many. Everybody pauses and asks less.
+
+        ``age``: seconds since the call was taken: what was under way when another was refused
+        is no news.
+        """
+        pause = -1 if retry_after is None else int(retry_after * 1000)
         await self._scripts.run(
-            "refused", _keys(BudgetKeys(model)), *self._limits(model), pause, START
+            "refused",
+            _keys(BudgetKeys(model)),
+            *self._limits(model),
+            pause,
+            START,
+            int(age * 1000),
+        )
+
+    async def through(self, model: str, age: float) -> None:
+        """A call that was doubted was not refused, ``age`` seconds after it was taken."""
+        await self._scripts.run(
+            "through", _keys(BudgetKeys(model)), *self._limits(model), int(age * 1000)
         )
 
     async def done(self, lease: Lease, call: Call) -> list[str]:

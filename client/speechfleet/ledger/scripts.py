@@ -27,6 +27,7 @@ BEGINNINGS = {
     "take": ("budget", "claiming"),
     "speak": ("claiming",),
     "refused": ("budget",),
+    "through": ("budget",),
     "refill": ("budget",),
 }
 """Scripts that begin otherwise than with the prelude."""

@@ -1,4 +1,4 @@
--- What the scripts about a budget begin with: take, refused, refill. A budget is what a
+-- What the scripts about a budget begin with: take, refused, through, refill. A budget is what a
 -- provider's account lets all workers together ask of one model.
 --
 -- KEYS   1 budget, hash   2 line of live jobs, zset   3 line of batch jobs, zset
@@ -10,33 +10,44 @@
 -- Requests and units are paced (GCRA): `tat` is when the next is due. Where the limit of
 -- requests is not known, `rate` is what was found: doubled every 2 s until a first refusal,
 -- then brought near by small steps. A bucket is empty whenever it refuses, so what it gave
--- between two refusals, over the time between them, is its rate.
+-- between two refusals, over the time between them, is its rate. A provider may as well count
+-- in fixed windows and then refuse until the next one begins: see `refused`.
 local BUDGET, WOKEN, CALLS = KEYS[1], KEYS[4], KEYS[5]
 local LINES = {live = KEYS[2], batch = KEYS[3]}
 local REQUESTS, UNITS, CONCURRENT = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local MARGIN = 0.98 -- of a known limit: calls do not arrive as evenly as they were sent
 local CREDIT = 250 -- ms of unused time that may be caught up with
-local LEAST, MOST = 6, 600000 -- requests a minute that can be found
+local LEAST, MOST = 1, 600000 -- requests a minute that can be found
+local LONG = 2000 -- ms for which a bucket that fills steadily does not refuse
 local SEARCHING, NARROWING, FOUND = 1, 2, 3
 
 local time = redis.call('TIME')
 local AT = time[1] * 1000 + time[2] / 1000
 local FIELDS = {'rate', 'mode', 'tat', 'unit_tat', 'mean', 'paused', 'since', 'accepted', 'busy',
-  'seen', 'cut', 'second', 'now', 'before', 'turn', 'refused'}
-local b = {}
+  'seen', 'cut', 'second', 'now', 'before', 'turn', 'refused',
+  'closed', -- since when calls are refused, as far as is known; 0: they are not
+  'tries', -- of one call alone, whether they still are
+  'probe', -- until when the one is waited for
+  'shut', 'told', -- until when no call may begin, and until when the provider said so
+  'got', 'from', -- calls that went through until `closed`, and since when
+  'span'} -- ms of the windows in which the provider seems to count; 0: a bucket
+local b, was = {}, {}
 for i, value in ipairs(redis.call('HMGET', BUDGET, unpack(FIELDS))) do
-  b[FIELDS[i]] = tonumber(value) or 0
+  was[FIELDS[i]] = tonumber(value) or 0
+  b[FIELDS[i]] = was[FIELDS[i]]
 end
 
 local function save()
   local pairs_ = {}
   for _, name in ipairs(FIELDS) do
-    if b[name] ~= 0 then
+    if b[name] ~= was[name] then
       table.insert(pairs_, name)
       table.insert(pairs_, string.format('%.6f', b[name]))
     end
   end
-  redis.call('HSET', BUDGET, unpack(pairs_))
+  if pairs_[1] then
+    redis.call('HSET', BUDGET, unpack(pairs_))
+  end
 end
 
 -- Requests a minute, 0 for any number.

@@ -27,6 +27,9 @@ if CONCURRENT > 0 then
   end
   room = math.min(room, CONCURRENT - redis.call('ZCARD', CALLS))
 end
+if b.tries > 0 then
+  room = math.min(room, b.probe > AT and 0 or 1)
+end
 room = room - redis.call('ZCARD', WOKEN)
 local names = {}
 while room > 0 do
