@@ -155,9 +155,7 @@ class _Bridge:
         return self.is_open and (self._held < min(GROWTH * self._given, PART) or self._give())
 
     def end(self, _: Future[None]) -> None:
-        if self._audio:
-            self._give()
-        self._put(None)
+        self._put(self._taken(), None)
 
     async def parts(self) -> AsyncGenerator[tuple[bytes, Words], None]:
         """What was made, in order, up to the end."""
@@ -165,19 +163,26 @@ class _Bridge:
             yield part
 
     def _give(self) -> bool:
-        part = b"".join(self._audio), tuple(self._words)
         self._given += self._held
         self._held = 0
+        return self._put(self._taken())
+
+    def _taken(self) -> tuple[bytes, Words]:
+        part = b"".join(self._audio), tuple(self._words)
         self._audio.clear()
         self._words.clear()
-        return self._put(part)
+        return part
 
-    def _put(self, part: tuple[bytes, Words] | None) -> bool:
+    def _put(self, *parts: tuple[bytes, Words] | None) -> bool:
         try:
-            self._loop.call_soon_threadsafe(self._parts.put_nowait, part)
+            self._loop.call_soon_threadsafe(self._queue, parts)
         except RuntimeError:  # the loop was closed: nobody listens any more
             return False
         return True
+
+    def _queue(self, parts: tuple[tuple[bytes, Words] | None, ...]) -> None:
+        for part in parts:
+            self._parts.put_nowait(part)
 
 
 def _voices() -> list[EspeakVoice]:
