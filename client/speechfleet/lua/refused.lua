@@ -41,15 +41,15 @@ if not again then
 end
 local function begin(mode)
   b.mode, b.since, b.accepted, b.busy = mode, AT, ahead, 0
-  b.paused = math.max(b.paused, AT + ROOM)
 end
 b.cut, b.probe = AT, 0
+b.paused = math.max(b.paused, AT + ROOM)
 if b.rate == 0 then
   b.rate = REQUESTS > 0 and rate() or tonumber(ARGV[5])
   b.mode = NARROWING
 end
 if b.tries > 1 then
-  b.paused = math.max(b.paused, AT + ROOM)
+  -- Refused alone: that says when calls are let through again, and nothing of how many.
 elseif b.mode == SEARCHING then
   -- What was asked for in the last second, where that is more than the very first calls.
   b.rate = (lately() >= 3 and math.min(b.rate, lately() * 60) or b.rate) * 0.7
