@@ -10,11 +10,16 @@ from typing import Any, TypeVar
 
 import pytest
 
+from speechfleet import keys
 from speechfleet.cli.app import run
 from speechfleet.client import AsyncClient
 from speechfleet.corpus.fleet_fed import fetch_results
 from speechfleet.errors import InvalidRequest
-from speechfleet.ledger import BatchState, BatchStatus
+from speechfleet.jobs import Lane
+from speechfleet.ledger import BatchState, BatchStatus, Feeding
+from speechfleet_worker.feeding import Feeders
+from speechfleet_worker.process import Process, new_boot
+from speechfleet_worker.recovery import BEAT_EVERY
 from tests import moto_server
 from tests.acceptance.conftest import MODEL, PROVIDERS, Stage, sentences, staged
 from tests.acceptance.test_batch import corpus, manifest
@@ -110,6 +115,66 @@ async def test_the_feeding_worker_is_killed_and_every_item_is_spoken_once(
         again = await ended(client, id)
     assert (again.submitted, again.succeeded) == (60, 60)
     assert await stage.ledger.asked(texts) == asked
+
+
+async def test_what_was_sent_before_a_crash_is_not_spoken_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A feeder dies when the last item is accepted, and before it could note so: most items are
+    written down and forgotten by the fleet then, some have ended and nobody has read how, and
+    the next feeder starts from the first line. Nothing is cached.
+    """
+    texts, window = sentences("sent before the crash", 40), 10
+    order = {"model": MODEL, "cache": False}
+    items = [{"id": f"{n:03}", "text": text, **order} for n, text in enumerate(texts)]
+    for item in items[-window // 2 :]:
+        item["fail"] = "rejected"
+    accepted = asyncio.Event()
+
+    async def die(*_: object) -> None:
+        accepted.set()
+        await asyncio.Event().wait()
+
+    async def vanish(*_: object) -> None:
+        """Gives nothing back."""
+
+    monkeypatch.setattr(Feeding, "move", die)
+    monkeypatch.setattr(Feeding, "leave", vanish)
+    async with stage.client() as client:
+        process = Process(client.settings, new_boot())
+        await process.connection.open()
+        beating = asyncio.create_task(beat(process))
+        batch = client.batch(items, window=window)
+        id = await batch.detach()
+        feeders = Feeders(process, [keys.queue(Lane.BATCH, "slow")])
+        await feeders.look()
+        assert await held_by(client, id) == process.boot
+        async with asyncio.timeout(30):
+            await accepted.wait()
+        await feeders.drain()
+
+        async def unread() -> int | None:
+            now = await batch.status()
+            return now.unread if now.submitted == 40 and not now.outstanding else None
+
+        assert 5 <= await until(unread) <= window
+        assert await client.feeds.parts(client.namespace, id)
+        feed = await client.feeds.find(client.namespace, id)
+        assert feed is not None
+        assert (feed.boot, feed.offset) == (process.boot, 0)
+        beating.cancel()
+        await process.connection.scripts.call("HDEL", keys.BEATS, process.boot)
+        status = await ended(client, id)
+        assert (status.submitted, status.succeeded, status.failed) == (40, 35, 5)
+        await process.close()
+    assert await stage.ledger.asked(texts) == dict.fromkeys(texts, 1)
+
+
+async def beat(process: Process) -> None:
+    """Its heart, until cancelled."""
+    while True:
+        await process.connection.scripts.call("HINCRBY", keys.BEATS, process.boot, 1)
+        await asyncio.sleep(BEAT_EVERY)
 
 
 async def test_what_fails_is_told_and_tried_again(stage: Stage, tmp_path: Path) -> None:

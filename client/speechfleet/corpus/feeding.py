@@ -35,7 +35,10 @@ class Order:
 
 
 class Feeder:
-    """Feeds one batch. ``under_way``: what the fleet has of it, as far as it came from here."""
+    """Feeds one batch. ``under_way``: what the fleet has of it, as far as it came from here.
+
+    ``retries``: what an earlier run had sent, and failed, is spoken again.
+    """
 
     def __init__(
         self,
@@ -46,6 +49,7 @@ class Feeder:
         request: Callable[[Item], Request],
         done: Callable[[Item, Request], bool],
         purse: Purse,
+        retries: bool = True,
     ) -> None:
         self._jobs = jobs
         self._namespace = namespace
@@ -53,6 +57,7 @@ class Feeder:
         self._request = request
         self._done = done
         self._purse = purse
+        self._retries = retries
         self._again: deque[Order] = deque()
         self._stale: set[str] = set()
         self._sending: set[str] = set()
@@ -126,6 +131,7 @@ class Feeder:
             _, order = self.under_way.popitem()
             self._purse.settle(order.most, 0)
             self._again.append(order)
+        self._retries = True  # Nor of a failure that somebody has still to read.
         self._tell()
 
     def _order(self, item: Item) -> Order | None:
@@ -172,6 +178,9 @@ class Feeder:
             await self._change(seen)  # What is under way may turn out to cost less.
 
     async def _submit(self, order: Order) -> None:
+        if order.item.id in self._early and self._done(order.item, order.request):
+            self._drop(order)  # It ended while this waited for the purse: the fleet forgot it.
+            return
         id = item_id(self._batch, order.item.id)
         # Noted first: its end may be read before this returns.
         self.under_way[order.item.id] = order
@@ -179,7 +188,7 @@ class Feeder:
         try:
             held = await self._jobs.submit(self._namespace, id, order.request)
             if held.state is State.FAILED and not held.new:
-                await self._jobs.retry(self._namespace, id)
+                await self._failed_before(id, order)
         except Conflict:
             await self._replace(id, order)
         except BaseException:
@@ -188,6 +197,20 @@ class Feeder:
         finally:
             self._sending.discard(order.item.id)
             self._answer.set()
+
+    async def _failed_before(self, id: str, order: Order) -> None:
+        if self._retries:
+            await self._jobs.retry(self._namespace, id)
+        elif self._done(order.item, order.request):  # Else its end is still to be read.
+            self._drop(order)
+
+    def _drop(self, order: Order) -> None:
+        """There is nothing to wait for: its end was written down."""
+        self.under_way.pop(order.item.id, None)
+        self._early.discard(order.item.id)
+        self._purse.settle(order.most, 0)
+        self.skipped += 1
+        self._tell()
 
     async def _replace(self, id: str, order: Order) -> None:
         """The id stands for the text that the item had before: that goes first."""
