@@ -13,8 +13,8 @@ import pytest
 from speechfleet import keys
 from speechfleet.cli.app import run
 from speechfleet.client import AsyncClient
-from speechfleet.corpus.fleet_fed import fetch_results
-from speechfleet.errors import InvalidRequest
+from speechfleet.corpus.fleet_fed import delete, fetch_results
+from speechfleet.errors import BatchNotFound, InvalidRequest
 from speechfleet.jobs import Lane
 from speechfleet.ledger import BatchState, BatchStatus, Feeding
 from speechfleet_worker.feeding import Feeders
@@ -189,6 +189,31 @@ async def test_what_fails_is_told_and_tried_again(stage: Stage, tmp_path: Path) 
         status = await ended(client, batch.id)
         assert (status.succeeded, status.failed, status.outstanding) == (1, 1, 0)
         assert await stage.ledger.asked([good, bad]) == {good: 1, bad: 2}
+
+
+async def test_nothing_of_a_deleted_batch_is_left(stage: Stage) -> None:
+    good, bad = sentences("detached and deleted", 2)
+    items = [{"id": "1", "text": good}, {"id": "2", "text": bad, "fail": "rejected"}]
+    async with stage.client(namespace="deleting") as client:
+        id = await client.batch(items, model=MODEL, pace=0.5).detach()
+        await stage.ledger.until("start", [good])
+        with pytest.raises(InvalidRequest, match=f"batch cancel {id}"):
+            await delete(client, id)
+        await ended(client, id)
+
+        async def left() -> bool | None:
+            feed = await client.feeds.find(client.namespace, id)
+            return None if feed is None or feed.boot else True
+
+        await until(left)
+        kinds = ("audio", "batches")
+        root = Path(client.store.root)  # type: ignore[attr-defined]  # a folder
+        assert all((root / kind / "deleting").is_dir() for kind in kinds)
+        await delete(client, id)
+        assert not any((root / kind / "deleting").exists() for kind in kinds)
+        assert await client.jobs() == []
+        with pytest.raises(BatchNotFound):
+            await delete(client, id)
 
 
 async def test_a_batch_that_is_cancelled_is_fed_no_further(stage: Stage) -> None:
