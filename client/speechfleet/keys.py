@@ -277,13 +277,18 @@ def segment_object(namespace: str, hash: str) -> str:
     return f"segments/{encode(namespace)}/{hash[:2]}/{hash}"
 
 
+def objects_of_batch(namespace: str, batch: str) -> str:
+    """The prefix of corpus and manifest of a batch that the fleet feeds; not of its audio."""
+    return f"batches/{encode(namespace)}/{_path(batch)}/"
+
+
 def corpus_object(namespace: str, batch: str, digest: str) -> str:
-    """The items of a batch that the fleet feeds, a line each."""
-    return f"batches/{encode(namespace)}/{_path(batch)}/corpus-{digest}.jsonl"
+    """The items, a line each."""
+    return f"{objects_of_batch(namespace, batch)}corpus-{digest}.jsonl"
 
 
 def manifest_object(namespace: str, batch: str, part: str) -> str:
-    return f"batches/{encode(namespace)}/{_path(batch)}/manifest/{part}.jsonl"
+    return f"{objects_of_batch(namespace, batch)}manifest/{part}.jsonl"
 
 
 def _path(part: str) -> str:

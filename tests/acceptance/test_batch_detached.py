@@ -10,11 +10,16 @@ from typing import Any, TypeVar
 
 import pytest
 
+from speechfleet import keys
 from speechfleet.cli.app import run
 from speechfleet.client import AsyncClient
-from speechfleet.corpus.fleet_fed import fetch_results
-from speechfleet.errors import InvalidRequest
-from speechfleet.ledger import BatchState, BatchStatus
+from speechfleet.corpus.fleet_fed import delete, fetch_results
+from speechfleet.errors import BatchNotFound, InvalidRequest
+from speechfleet.jobs import Lane
+from speechfleet.ledger import BatchState, BatchStatus, Feeding
+from speechfleet_worker.feeding import Feeders
+from speechfleet_worker.process import Process, new_boot
+from speechfleet_worker.recovery import BEAT_EVERY
 from tests import moto_server
 from tests.acceptance.conftest import MODEL, PROVIDERS, Stage, sentences, staged
 from tests.acceptance.test_batch import corpus, manifest
@@ -112,6 +117,66 @@ async def test_the_feeding_worker_is_killed_and_every_item_is_spoken_once(
     assert await stage.ledger.asked(texts) == asked
 
 
+async def test_what_was_sent_before_a_crash_is_not_spoken_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A feeder dies when the last item is accepted, and before it could note so: most items are
+    written down and forgotten by the fleet then, some have ended and nobody has read how, and
+    the next feeder starts from the first line. Nothing is cached.
+    """
+    texts, window = sentences("sent before the crash", 40), 10
+    order = {"model": MODEL, "cache": False}
+    items = [{"id": f"{n:03}", "text": text, **order} for n, text in enumerate(texts)]
+    for item in items[-window // 2 :]:
+        item["fail"] = "rejected"
+    accepted = asyncio.Event()
+
+    async def die(*_: object) -> None:
+        accepted.set()
+        await asyncio.Event().wait()
+
+    async def vanish(*_: object) -> None:
+        """Gives nothing back."""
+
+    monkeypatch.setattr(Feeding, "move", die)
+    monkeypatch.setattr(Feeding, "leave", vanish)
+    async with stage.client() as client:
+        process = Process(client.settings, new_boot())
+        await process.connection.open()
+        beating = asyncio.create_task(beat(process))
+        batch = client.batch(items, window=window)
+        id = await batch.detach()
+        feeders = Feeders(process, [keys.queue(Lane.BATCH, "slow")])
+        await feeders.look()
+        assert await held_by(client, id) == process.boot
+        async with asyncio.timeout(30):
+            await accepted.wait()
+        await feeders.drain()
+
+        async def unread() -> int | None:
+            now = await batch.status()
+            return now.unread if now.submitted == 40 and not now.outstanding else None
+
+        assert 5 <= await until(unread) <= window
+        assert await client.feeds.parts(client.namespace, id)
+        feed = await client.feeds.find(client.namespace, id)
+        assert feed is not None
+        assert (feed.boot, feed.offset) == (process.boot, 0)
+        beating.cancel()
+        await process.connection.scripts.call("HDEL", keys.BEATS, process.boot)
+        status = await ended(client, id)
+        assert (status.submitted, status.succeeded, status.failed) == (40, 35, 5)
+        await process.close()
+    assert await stage.ledger.asked(texts) == dict.fromkeys(texts, 1)
+
+
+async def beat(process: Process) -> None:
+    """Its heart, until cancelled."""
+    while True:
+        await process.connection.scripts.call("HINCRBY", keys.BEATS, process.boot, 1)
+        await asyncio.sleep(BEAT_EVERY)
+
+
 async def test_what_fails_is_told_and_tried_again(stage: Stage, tmp_path: Path) -> None:
     good, bad = sentences("detached and mixed", 2)
     async with stage.client() as client:
@@ -124,6 +189,31 @@ async def test_what_fails_is_told_and_tried_again(stage: Stage, tmp_path: Path) 
         status = await ended(client, batch.id)
         assert (status.succeeded, status.failed, status.outstanding) == (1, 1, 0)
         assert await stage.ledger.asked([good, bad]) == {good: 1, bad: 2}
+
+
+async def test_nothing_of_a_deleted_batch_is_left(stage: Stage) -> None:
+    good, bad = sentences("detached and deleted", 2)
+    items = [{"id": "1", "text": good}, {"id": "2", "text": bad, "fail": "rejected"}]
+    async with stage.client(namespace="deleting") as client:
+        id = await client.batch(items, model=MODEL, pace=0.5).detach()
+        await stage.ledger.until("start", [good])
+        with pytest.raises(InvalidRequest, match=f"batch cancel {id}"):
+            await delete(client, id)
+        await ended(client, id)
+
+        async def left() -> bool | None:
+            feed = await client.feeds.find(client.namespace, id)
+            return None if feed is None or feed.boot else True
+
+        await until(left)
+        kinds = ("audio", "batches")
+        root = Path(client.store.root)  # type: ignore[attr-defined]  # a folder
+        assert all((root / kind / "deleting").is_dir() for kind in kinds)
+        await delete(client, id)
+        assert not any((root / kind / "deleting").exists() for kind in kinds)
+        assert await client.jobs() == []
+        with pytest.raises(BatchNotFound):
+            await delete(client, id)
 
 
 async def test_a_batch_that_is_cancelled_is_fed_no_further(stage: Stage) -> None:

@@ -12,7 +12,7 @@ import pytest
 from speechfleet.client import AsyncClient
 from speechfleet.corpus.feeding import Feeder
 from speechfleet.corpus.item import Item
-from speechfleet.corpus.prices import Prices, Purse
+from speechfleet.corpus.prices import Prices, Purse, most_of
 from speechfleet.errors import BatchStopped
 from speechfleet.jobs import Lane, Request, Segment
 from speechfleet.ledger import Jobs, Lease, Submitted
@@ -121,6 +121,39 @@ async def test_a_submit_whose_answer_is_late_finds_its_job(spoken: Spoken) -> No
     feeder.settle(results[0])
     await feeding
     assert (await spoken.batches.get(NAMESPACE, BATCH)).submitted == 1
+
+
+async def test_what_ends_while_it_waits_for_the_purse_is_not_sent_again(spoken: Spoken) -> None:
+    """An earlier run had sent it; once it is written down, the fleet knows nothing of it."""
+    await spoken.open()
+    await spoken.submit("b")
+    request = Request("Hello.", "espeak/espeak-ng", lane=Lane.BATCH, batch=BATCH)
+    written: set[str] = set()
+    limit = most_of(Prices({}), request.model, request.text).characters
+    feeder = Feeder(
+        spoken.jobs,
+        NAMESPACE,
+        BATCH,
+        request=lambda _: request,
+        done=lambda item, _: item.id in written,
+        purse=Purse(Prices({}), max_chars=limit),
+    )
+    feeding = asyncio.create_task(feeder.feed([Item("a", "Hello."), Item("b", "Hello.")]))
+    for item, end in (("b", "finish"), ("a", "fail")):
+        async with asyncio.timeout(10):
+            while item not in await spoken.waiting() or not feeder.under_way:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        assert await spoken.speak(item, cast("Any", end)) != "withdrawn"
+        results = await spoken.results()
+        feeder.meet([{"id": item, "state": results[0].state, "billed": 0}])
+        written.add(item)
+        await feeder.answered(results)
+        await spoken.fold(results)
+        feeder.settle(results[0])
+    async with asyncio.timeout(10):
+        await feeding
+    assert (await spoken.batches.get(NAMESPACE, BATCH)).submitted == 2
+    assert feeder.skipped == 1
 
 
 async def test_a_run_ends_at_once_where_the_account_is_at_fault(

@@ -98,6 +98,7 @@ class Feeders:
                 self._process.jobs, feed.namespace, feed.id,
                 request=lambda item: self._request(item, feed.id), done=delivery.done,
                 purse=Purse(prices, terms["max_chars"], terms["max_cost"], before),
+                retries=False,
             )  # fmt: skip
             run = Run(self._batches, feed.namespace, feed.id, feeder, delivery)
             bulks = self._items(feeding)

@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from speechfleet.cli import options, output
-from speechfleet.cli.batch_detached import check_detach, send
+from speechfleet.cli.batch_detached import check_detach, erase, send
 from speechfleet.cli.batch_progress import BatchProgress
 from speechfleet.cli.batch_results import fetch, say, written
 from speechfleet.cli.fleet import check_served, on_fleet
@@ -334,6 +334,12 @@ def cancel(
             output.say(f"{id}: {count:,} items cancelled")
 
     on_fleet(work)
+
+
+@group.command()
+def delete(id: BatchId, as_json: options.AsJson = False) -> None:
+    """Erase a batch that does not run; of a detached one corpus, manifest and audio, too."""
+    on_fleet(lambda client: erase(client, id, as_json=as_json))
 
 
 @group.command("retry-failed")

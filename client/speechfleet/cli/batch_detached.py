@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from speechfleet.cli import output
+from speechfleet.client import AsyncClient
 from speechfleet.corpus.batch import AsyncBatch
+from speechfleet.corpus.fleet_fed import delete
 from speechfleet.corpus.source import Examined
 from speechfleet.errors import InvalidRequest
 from speechfleet.settings import Settings
@@ -36,3 +38,8 @@ async def send(batch: AsyncBatch, examined: Examined, *, as_json: bool, quiet: b
             f"{examined.items:,} items are the fleet's now: `speechfleet batch status {id}` says "
             f"how far it is, `speechfleet batch results {id} --out DIR` fetches what is spoken"
         )
+
+
+async def erase(client: AsyncClient, id: str, *, as_json: bool) -> None:
+    await delete(client, id)
+    output.emit({"id": id, "deleted": True}) if as_json else output.say(f"{id}: deleted")

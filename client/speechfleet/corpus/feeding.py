@@ -47,7 +47,10 @@ class Order:
 
 
 class Feeder:
-    """Feeds one batch. ``under_way``: what the fleet has of it, as far as it came from here."""
+    """Feeds one batch. ``under_way``: what the fleet has of it, as far as it came from here.
+
+    ``retries``: what an earlier run had sent, and failed, is spoken again.
+    """
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class Feeder:
         request: Callable[[Item], Request],
         done: Callable[[Item, Request], bool],
         purse: Purse,
+        retries: bool = True,
     ) -> None:
         self._jobs = jobs
         self._namespace = namespace
@@ -65,6 +69,7 @@ class Feeder:
         self._request = request
         self._done = done
         self._purse = purse
+        self._retries = retries
         self._again: deque[Order] = deque()
         self._stale: set[str] = set()
         self._sending: set[str] = set()
@@ -83,9 +88,20 @@ class Feeder:
 
     async def feed(self, items: Items) -> None:
         """Returns when `idle`. Raises BatchStopped, and what the items themselves raise."""
-        async with aclosing(self._sends(_bulks(items))) as sends:
-            await _overlapping(sends)
-        await self._finish()
+        await self.feed_bulks(_bulks(items), AT_ONCE)
+
+    async def feed_bulks(self, bulks: AsyncIterable[list[Item]], at_once: int = 1) -> None:
+        """The same; with one ``at_once``, the next is asked for when the fleet has accepted it."""
+        async with aclosing(self._sends(bulks)) as sends:
+            await _overlapping(sends, at_once)
+        self._exhausted = True
+        while not self.idle:
+            seen = self._changes.count
+            again = [self._again.popleft() for _ in range(min(BULK, len(self._again)))]
+            if again:
+                await self._send(again)
+            else:
+                await self._changes.after(seen)
 
     async def _sends(
         self, bulks: AsyncIterable[list[Item]]
@@ -95,23 +111,6 @@ class Feeder:
             if self.refused_by_purse:
                 return
             yield self._send(orders)
-
-    async def feed_bulks(self, bulks: AsyncIterable[list[Item]]) -> None:
-        """The same; the next bulk is asked for once the fleet has accepted this one."""
-        async with aclosing(self._sends(bulks)) as sends:
-            async for send in sends:
-                await send
-        await self._finish()
-
-    async def _finish(self) -> None:
-        self._exhausted = True
-        while not self.idle:
-            seen = self._changes.count
-            again = [self._again.popleft() for _ in range(min(BULK, len(self._again)))]
-            if again:
-                await self._send(again)
-            else:
-                await self._changes.after(seen)
 
     def order_of(self, result: Result) -> Order | None:
         """The order whose end this is; None where it came from elsewhere."""
@@ -150,6 +149,7 @@ class Feeder:
             _, order = self.under_way.popitem()
             self._purse.settle(order.most, 0)
             self._again.append(order)
+        self._retries = True  # Nor of a failure that somebody has still to read.
         self._changes.tell()
 
     def _order(self, item: Item) -> Order | None:
@@ -188,13 +188,11 @@ class Feeder:
         return []
 
     async def _submit(self, orders: Sequence[Order]) -> list[Order]:
-        """All of them together; those that found the window full. Raises the first error, once
-        it is known which of them the fleet has.
-        """
+        """All together; those that found the window full. All are told of before this raises."""
         full: list[Order] = []
         failed: Exception | None = None
         # Noted first: their ends may be read before this returns.
-        sending = {order.item.id: order for order in orders}
+        sending = {order.item.id: order for order in orders if not self._has_ended(order)}
         self.under_way |= sending
         self._sending |= sending.keys()
         try:
@@ -202,7 +200,7 @@ class Feeder:
                 self._namespace,
                 [(item_id(self._batch, id), order.request) for id, order in sending.items()],
             )
-            for order, outcome in zip(orders, outcomes, strict=True):
+            for order, outcome in zip(list(sending.values()), outcomes, strict=True):
                 try:
                     await self._accept(order, outcome)
                 except WindowFull:
@@ -221,25 +219,32 @@ class Feeder:
         return full
 
     async def _accept(self, order: Order, outcome: Submitted | Exception) -> None:
-        """See to what the fleet answered to an order; raises what it refuses it with."""
         id = item_id(self._batch, order.item.id)
         if isinstance(outcome, Conflict):
-            await self._replace(id, order)
+            if not await _replaced(self._jobs, self._namespace, id, order.request):
+                self._stale.add(order.item.id)
         elif isinstance(outcome, Exception):
             raise outcome
         elif outcome.state is State.FAILED and not outcome.new:
-            await self._jobs.retry(self._namespace, id)
+            if self._retries:
+                await self._jobs.retry(self._namespace, id)
+            elif self._done(order.item, order.request):  # Else its end is still to be read.
+                self._drop(order)
 
-    async def _replace(self, id: str, order: Order) -> None:
-        """The id stands for the text that the item had before: that goes first."""
-        record = await self._jobs.find(self._namespace, id)
-        if record is not None and record.state is State.FAILED:
-            await self._jobs.delete(self._namespace, id)
-            await self._jobs.submit(self._namespace, id, order.request)
-            return
-        if record is not None:
-            await self._jobs.cancel(self._namespace, id, "its text was changed")
-        self._stale.add(order.item.id)
+    def _has_ended(self, order: Order) -> bool:
+        """While it waited for the purse: the fleet has forgotten it."""
+        ended = order.item.id in self._early and self._done(order.item, order.request)
+        if ended:
+            self._drop(order)
+        return ended
+
+    def _drop(self, order: Order) -> None:
+        """There is nothing to wait for: its end was written down."""
+        self.under_way.pop(order.item.id, None)
+        self._early.discard(order.item.id)
+        self._purse.settle(order.most, 0)
+        self.skipped += 1
+        self._changes.tell()
 
 
 class Changes:
@@ -260,15 +265,29 @@ class Changes:
             await self._changed.wait()
 
 
-async def _overlapping(sends: AsyncIterable[Coroutine[Any, Any, None]]) -> None:
-    """Each begun in turn, `AT_ONCE` of them under way: while the server writes some, the next
+async def _replaced(jobs: Jobs, namespace: str, id: str, request: Request) -> bool:
+    """The id stands for the text that the item had before: that goes first. False where it is
+    being spoken, and is now cancelled: its end is to come.
+    """
+    record = await jobs.find(namespace, id)
+    if record is not None and record.state is State.FAILED:
+        await jobs.delete(namespace, id)
+        await jobs.submit(namespace, id, request)
+        return True
+    if record is not None:
+        await jobs.cancel(namespace, id, "its text was changed")
+    return False
+
+
+async def _overlapping(sends: AsyncIterable[Coroutine[Any, Any, None]], at_once: int) -> None:
+    """Each begun in turn, so many of them under way: while the server writes some, the next
     are made ready. Those that were begun end before an error is raised.
     """
     under_way: deque[asyncio.Task[None]] = deque()
     try:
         async for send in sends:
             under_way.append(asyncio.create_task(send))
-            if len(under_way) == AT_ONCE:
+            if len(under_way) == at_once:
                 await under_way.popleft()
     except asyncio.CancelledError:
         for task in under_way:

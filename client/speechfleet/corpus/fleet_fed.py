@@ -32,7 +32,8 @@ from speechfleet.corpus.item import REQUEST_FIELDS, Item
 from speechfleet.corpus.manifest import NAME, Entry, Manifest
 from speechfleet.errors import BatchNotFound, InvalidRequest, ObjectExists, ObjectMissing
 from speechfleet.jobs import Request
-from speechfleet.ledger import Feeding, Feeds, Jobs
+from speechfleet.ledger import BatchState, Feeding, Feeds, Jobs
+from speechfleet.ledger.batches import item_id
 from speechfleet.store import Store
 
 if TYPE_CHECKING:
@@ -226,6 +227,30 @@ async def fetch_results(
     finally:
         folder.summarize(openai=False)
         folder.close()
+
+
+async def delete(client: AsyncClient, id: str) -> None:
+    """Erase the batch: corpus, manifest, and the audio that the manifest tells of. Idempotent
+    until it is through: what is interrupted can be repeated.
+
+    Segments stay, as the cache that they are, and so does what an attached run has made. Raises
+    BatchNotFound; InvalidRequest where the batch runs.
+    """
+    namespace, store = client.namespace, client.store
+    now = await client.batches.get(namespace, id)
+    feed = await client.feeds.find(namespace, id)
+    fed = feed is not None and (feed.boot or now.state is BatchState.OPEN)
+    if fed or now.outstanding:
+        raise InvalidRequest(
+            f"batch {id!r} runs: `speechfleet batch cancel {id}` stops it, then delete it"
+        )
+    with suppress(ObjectMissing):  # an interrupted deletion took away the manifest
+        async for entries in parts(client.feeds, store, namespace, id):
+            for first in range(0, len(entries), AT_ONCE):
+                jobs = [client.job(item_id(id, e["id"])) for e in entries[first : first + AT_ONCE]]
+                await asyncio.gather(*(job.delete() for job in jobs))
+    await store.sweep(keys.objects_of_batch(namespace, id))
+    await client.batches.delete(namespace, id)
 
 
 def _is_new(folder: Folder, entry: Entry) -> bool:

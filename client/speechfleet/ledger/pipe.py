@@ -50,7 +50,8 @@ class Pipe:
     async def call_all(self, commands: Iterable[Sequence[Argument]]) -> list[Any]:
         """The raw replies, or errors, in the commands' order: no task for each of many."""
         futures = [self._enqueue(command) for command in commands]
-        await asyncio.wait(futures)
+        if futures:
+            await asyncio.wait(futures)
         return [future.exception() or future.result() for future in futures]
 
     def _enqueue(self, command: Sequence[Argument]) -> asyncio.Future[Any]:
