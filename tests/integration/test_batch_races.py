@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from speechfleet import keys
 from speechfleet.client import AsyncClient
 from speechfleet.corpus.feeding import Feeder
 from speechfleet.corpus.item import Item
@@ -18,6 +19,11 @@ from speechfleet.jobs import Lane, Request, Segment
 from speechfleet.ledger import Jobs, Lease, Submitted
 from speechfleet.ledger.batches import item_id
 from speechfleet.ledger.budgets import Budgets, Call
+from speechfleet_worker.admission import Turnstile
+from speechfleet_worker.lookahead import Ahead
+from speechfleet_worker.lookahead import Spoken as SpokenText
+from speechfleet_worker.providers.base import Capabilities
+from speechfleet_worker.segments import Segment as Cut
 from speechfleet_worker.synthesis import Execution
 from speechfleet_worker.worker import Worker
 from tests.integration.test_batches import ACCOUNT, BATCH, END, NAMESPACE, Spoken, spoken
@@ -59,6 +65,37 @@ async def test_what_was_stored_and_not_recorded_was_spoken_for_its_own_job(spoke
     assert not await budgets.began(later, "another hash")
     others, _ = await spoken.claim("b")
     assert not await budgets.began(others, "hash")
+
+
+async def test_who_is_cancelled_while_it_asks_leaves_nothing_taken(spoken: Spoken) -> None:
+    """The answer is on its way; else equal texts would wait for a job that is gone."""
+    asked = asyncio.Event()
+
+    class Slow(Budgets):
+        async def take(self, lease: Lease, call: Call) -> Any:
+            await super().take(lease, call)
+            asked.set()
+            await asyncio.Event().wait()
+
+    await spoken.open()
+    await spoken.submit("a")
+    await spoken.submit("b")
+    lease, claim = await spoken.claim("a")
+    assert claim.record is not None
+    process = SimpleNamespace(budgets=Slow(spoken.connection), fleet=spoken.fleet)
+    voice = SimpleNamespace(capabilities=Capabilities())
+    turnstile = Turnstile(cast("Any", process), lease, claim.record, cast("Any", voice), 0)
+    item = Ahead(Cut(0, 0, 6, "Hello."), is_last=True, spoken=SpokenText("hash"))
+    entering = asyncio.create_task(turnstile.enter(item))
+    await asked.wait()
+    entering.cancel()
+    await asyncio.wait([entering])
+    others, _ = await spoken.claim("b")
+    call = Call(claim.record.request.model, "batch", "hash", 0, 6)
+    await spoken.connection.scripts.call("HSET", keys.BEATS, "boot", 1)  # both are alive
+    assert (await Budgets(spoken.connection).take(others, call)).outcome == "spoken"
+    await turnstile.close()
+    assert (await Budgets(spoken.connection).take(others, call)).outcome == "go"
 
 
 async def test_a_worker_leaves_alone_what_is_ending(spoken: Spoken) -> None:

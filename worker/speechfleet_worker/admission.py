@@ -74,6 +74,7 @@ class Turnstile:
         the trace of a call that this job has begun before."""
         self._recorded = recorded
         self._taken: set[str] = set()
+        self._booked: set[Call] = set()
         self._missing: set[str] = set()
         self.order = asyncio.Lock()
         """Held by the segment that is next: first come, first served."""
@@ -94,11 +95,17 @@ class Turnstile:
             metered=self._capabilities.metered,
             missing=item.spoken.hash in self._missing,
         )
+        mine = call.hash in self._taken
+        # Noted first: who is cancelled before the answer comes may have it all the same.
+        self._taken.add(call.hash)
+        self._booked.add(call)
         taken = await self._budgets.take(self._lease, call)
         if taken.outcome == "go":
-            self._taken.add(call.hash)
             entry = Entry(call, taken.doubted)
             return entry if await self._may_begin(call, taken) else None
+        self._booked.discard(call)
+        if not mine:
+            self._taken.discard(call.hash)
         if taken.outcome == "stored":
             self._missing.add(call.hash)  # unless it is found now
         elif not item.turn.is_set():
@@ -130,6 +137,7 @@ class Turnstile:
         await self._done(entry.call)
 
     async def _done(self, call: Call) -> None:
+        self._booked.discard(call)
         if woken := await self._budgets.done(self._lease, call):
             await wake(self._fleet, woken)
 
@@ -152,6 +160,8 @@ class Turnstile:
         """What was taken and not stored may be spoken by others."""
         await self._lease.release(self._taken)
         self._taken.clear()
+        for call in tuple(self._booked):
+            await self._done(call)
 
 
 async def park(lease: Lease, request: Request, parked: Parked) -> None:
