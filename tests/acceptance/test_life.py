@@ -161,6 +161,23 @@ async def test_a_stalled_provider_leaves_room_for_others(tmp_path: Path) -> None
             assert (await Heard().listen(again)).audio == spoken(["On we go."])
 
 
+async def test_a_new_connection_brings_no_more_jobs_than_there_are_slots(tmp_path: Path) -> None:
+    with staged(tmp_path, slots=2) as stage:
+        async with stage.client() as client:
+            jobs = [
+                await submit(client, f"slot-{n}", [f"Slot {n}."], stall=True) for n in range(7)
+            ]
+            await stage.ledger.until("start", count=2)
+            await stage.cut("normal", "pubsub")
+            for done in range(3):
+                running = [job for job in jobs if (await job.record()).state is State.RUNNING]
+                assert len(running) == 2
+                await running[0].cancel()
+                await stage.ledger.until("start", count=3 + done)
+            for job in jobs:
+                await job.cancel()
+
+
 async def test_batch_leaves_a_quarter_of_the_slots_to_live_jobs(tmp_path: Path) -> None:
     with staged(tmp_path, slots=4) as stage:
         async with stage.client() as client:

@@ -190,7 +190,7 @@ async def measure(arguments: argparse.Namespace) -> Floors:
             await by_fleet(floors, items, plainly(items, folder))
     if arguments.submits:
         await by_submit(floors, arguments.submits)
-        await by_growth(floors, max(2 * FIRST, arguments.submits // 2))
+        await by_growth(floors, max(2 * FIRST, arguments.submits))
     return floors
 
 

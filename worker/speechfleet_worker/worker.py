@@ -56,6 +56,8 @@ class Worker:
         self._intake = intake
         pinned = any(queue.startswith(keys.queue(Lane.SESSION, "")) for queue in queues)
         self._slots = settings.sessions if pinned else settings.slots
+        self._room = asyncio.Semaphore(self._slots)
+        """Celery fetches no more, as long as its connection knows what it has fetched."""
         self._models = Models(settings)
         self._tokens = itertools.count(1)
         self._running: dict[str, tuple[Execution, asyncio.Task[None]]] = {}
@@ -94,16 +96,20 @@ class Worker:
         Never raises but for cancellation: what a job fails of stands in its record.
         """
         try:
-            if self.process.draining or not self._intake.admits(queue, self._by_queue):
-                await self.process.fleet.resend(hint)
-                return
-            while (left := self._left.get(hint.name)) is not None:
-                # The same id runs here. Unless it was given back meanwhile, the claim after
-                # this is refused, and the hint dropped.
-                await left.wait()
-            await self._run(hint, queue, alone=alone)
+            async with self._room:
+                await self._take(hint, queue, alone=alone)
         except SpeechFleetError as error:
             log.error("%s: %s", error.code, error, extra={"job": hint.name})
+
+    async def _take(self, hint: Hint, queue: str, *, alone: bool) -> None:
+        if self.process.draining or not self._intake.admits(queue, self._by_queue):
+            await self.process.fleet.resend(hint)
+            return
+        while (left := self._left.get(hint.name)) is not None:
+            # The same id runs here. Unless it was given back meanwhile, the claim after
+            # this is refused, and the hint dropped.
+            await left.wait()
+        await self._run(hint, queue, alone=alone)
 
     async def _run(self, hint: Hint, queue: str, *, alone: bool) -> None:
         left = self._left[hint.name] = asyncio.Event()
