@@ -190,7 +190,7 @@ async def test_what_ends_while_it_waits_for_the_purse_is_not_sent_again(spoken: 
     async with asyncio.timeout(10):
         await feeding
     assert (await spoken.batches.get(NAMESPACE, BATCH)).submitted == 2
-    assert feeder.skipped == 1
+    assert feeder.skipped == 0, "this run has told how it ended"
 
 
 async def test_a_run_ends_at_once_where_the_account_is_at_fault(

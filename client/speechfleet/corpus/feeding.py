@@ -35,6 +35,7 @@ LINGER = 0.02
 """Seconds for which items are gathered before what there is of them is sent."""
 
 Items = Iterable[Item] | AsyncIterable[Item]
+Send = Coroutine[Any, Any, None]
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,7 @@ class Feeder:
             else:
                 await self._changes.after(seen)
 
-    async def _sends(
-        self, bulks: AsyncIterable[list[Item]]
-    ) -> AsyncGenerator[Coroutine[Any, Any, None], None]:
+    async def _sends(self, bulks: AsyncIterable[list[Item]]) -> AsyncGenerator[Send, None]:
         async for bulk in bulks:
             orders = [order for item in bulk if (order := self._order(item))]
             if self.refused_by_purse:
@@ -155,10 +154,14 @@ class Feeder:
     def _order(self, item: Item) -> Order | None:
         request = self._request(item)
         if self._done(item, request):
-            self.skipped += item.id not in self._early
-            self._early.discard(item.id)
+            self._skip(item)
             return None
         return Order(item, request, self._purse.price(request))
+
+    def _skip(self, item: Item) -> None:
+        """It is done; what ended in this run was told of as such."""
+        self.skipped += item.id not in self._early
+        self._early.discard(item.id)
 
     async def _send(self, orders: list[Order]) -> None:
         while orders and (allowed := await self._afforded(orders)):
@@ -225,25 +228,23 @@ class Feeder:
                 self._stale.add(order.item.id)
         elif isinstance(outcome, Exception):
             raise outcome
-        elif outcome.state is State.FAILED and not outcome.new:
-            if self._retries:
-                await self._jobs.retry(self._namespace, id)
-            elif self._done(order.item, order.request):  # Else its end is still to be read.
-                self._drop(order)
+        elif outcome.new or outcome.state is not State.FAILED:
+            return
+        elif self._retries:
+            await self._jobs.retry(self._namespace, id)
+        elif self._done(order.item, order.request):  # Else its end is still to be read.
+            self._drop(order)
 
     def _has_ended(self, order: Order) -> bool:
         """While it waited for the purse: the fleet has forgotten it."""
-        ended = order.item.id in self._early and self._done(order.item, order.request)
-        if ended:
+        if ended := order.item.id in self._early and self._done(order.item, order.request):
             self._drop(order)
         return ended
 
     def _drop(self, order: Order) -> None:
-        """There is nothing to wait for: its end was written down."""
-        self.under_way.pop(order.item.id, None)
-        self._early.discard(order.item.id)
+        self.under_way.pop(order.item.id, None)  # its end was written down
         self._purse.settle(order.most, 0)
-        self.skipped += 1
+        self._skip(order.item)
         self._changes.tell()
 
 
