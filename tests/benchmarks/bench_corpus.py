@@ -189,8 +189,8 @@ async def measure(arguments: argparse.Namespace) -> Floors:
         with tempfile.TemporaryDirectory() as folder:
             await by_fleet(floors, items, plainly(items, folder))
     if arguments.submits:
-        await by_submit(floors, arguments.submits)
         await by_growth(floors, max(2 * FIRST, arguments.submits))
+        await by_submit(floors, arguments.submits)
     return floors
 
 
