@@ -55,7 +55,7 @@ class FolderStore(Store):
             draft.close()
 
     def _get(self, key: str, start: int, end: int | None) -> bytes:
-        with self._present(key), self._path(key).open("rb") as file:
+        with self._present(key), open(self._prefix + key, "rb") as file:
             file.seek(start)
             return file.read() if end is None else file.read(end - start)
 

@@ -31,7 +31,7 @@ from speechfleet_worker.segments import Segment, cut
 MODEL = "espeak-ng"
 PART = 256 << 10
 """Bytes of the longest part in which audio comes from the library's thread: 6 s."""
-GROWTH = 8
+GROWTH = 32
 """A part is at most so many times as long as all that went before it."""
 
 
