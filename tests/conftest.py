@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
 
-from speechfleet.local import EmbeddedValkey
+from speechfleet.embedded import EmbeddedValkey
 from speechfleet.settings import settings
-from tests import moto_server
+from tests.support import moto_server
 
 _OURS = ("SPEECHFLEET_", "OPENAI_", "GOOGLE_", "GEMINI_", "DASHSCOPE_", "AWS_")
+_PLAIN = re.compile(r"[A-Za-z0-9_.,:/+%=-]{1,60}")
+_ID_LENGTH = 40
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Make test ids of words, so that each process collects the same ones.
+
+    Other bytes and texts become the ASCII words in them. Compressed bytes become their
+    parameter's name: they hold the time of day.
+    """
+    if not isinstance(val, str | bytes) or (isinstance(val, str) and _PLAIN.fullmatch(val)):
+        return None
+    if isinstance(val, bytes) and not val.isascii():
+        return argname
+    text = val.decode() if isinstance(val, bytes) else val
+    words = "-".join(re.findall(r"[A-Za-z0-9_]+", text))
+    return words[:_ID_LENGTH].strip("-") or argname
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,8 @@
-"""The chunk stream: its entries, and what they add up to. No I/O happens here.
+"""The chunk stream: its entries, and the audio that they add up to. No I/O happens here.
 
-A stream is one epoch of a job. Its entries are flat fields of raw bytes, see the README's
-first page; `decode` reads one, an entry's `fields` writes it, and `Accumulator` turns them
-into chunks. The promises that hold for every reader, whenever it starts:
+A stream is one epoch of a job. Its entries are flat fields of raw bytes; `encode` writes one,
+`decode` reads it, and `speechfleet.accumulator` turns entries into chunks. These promises hold
+for every reader, whenever it starts:
 
 - the accumulated audio is the same, whether read live, late or again;
 - audio that was handed out never changes; after a `Rewind` it is *replaced*, not altered;
@@ -11,12 +11,17 @@ into chunks. The promises that hold for every reader, whenever it starts:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
+from speechfleet.audio.buffer import BYTES_PER_SAMPLE, AudioSnapshot
 from speechfleet.errors import InvalidRequest, SpeechFleetError
-from speechfleet.tts import BYTES_PER_SAMPLE, AudioBuffer, AudioSnapshot, TTSResponse
+from speechfleet.tts import TTSResponse
+from speechfleet.words import Mark, Word, decode_words
+
+log = logging.getLogger(__name__)
 
 MIN_ENTRY = 960
 MAX_ENTRY = 64 << 10
@@ -27,7 +32,7 @@ MAX_ACCUMULATED = 4 << 20
 
 @dataclass(frozen=True)
 class Started:
-    """Once an epoch, just before the first audio; all audio is brought to this rate."""
+    """Begins an epoch, just before its first audio; all audio is brought to this rate."""
 
     kind: ClassVar[str] = "started"
     attempt: int
@@ -41,7 +46,7 @@ class Started:
 
 @dataclass(frozen=True)
 class AudioEntry:
-    """Bytes [offset, total) of the accumulated audio."""
+    """Carries the bytes [offset, total) of the accumulated audio."""
 
     kind: ClassVar[str] = "audio"
     offset: int
@@ -51,7 +56,7 @@ class AudioEntry:
 
 @dataclass(frozen=True)
 class SegmentEntry:
-    """What lies before ``offset`` speaks the text before ``text_end``."""
+    """Ends a segment: the audio before ``offset`` speaks the text before ``text_end``."""
 
     kind: ClassVar[str] = "segment"
     index: int
@@ -61,8 +66,47 @@ class SegmentEntry:
 
 
 @dataclass(frozen=True)
+class MarkEntry:
+    """Begins a segment, just before its first audio: its text, and the offset of that audio.
+
+    ``model``, ``voice``: of a fallback voice that speaks it; left out where it is the job's own.
+    """
+
+    kind: ClassVar[str] = "mark"
+    index: int
+    offset: int
+    text_start: int
+    text_end: int
+    model: str = ""
+    voice: str = ""
+
+
+@dataclass(frozen=True)
+class WordsEntry:
+    """Gives the words of a finished segment, whose audio begins at ``offset``.
+
+    ``places``: JSON, a list of [text_start, text_end, start, end]: code points of the text, and
+    bytes of the job's audio. ``source``: how the times are known.
+    """
+
+    kind: ClassVar[str] = "words"
+    index: int
+    offset: int
+    source: str
+    places: str
+
+    def words(self) -> tuple[Word, ...]:
+        """Read the words; none where they cannot be read."""
+        try:
+            return decode_words(self.source, self.places)
+        except ValueError as error:
+            log.warning("the words of segment %d are left out: %s", self.index, error)
+            return ()
+
+
+@dataclass(frozen=True)
 class Rewind:
-    """What lies past ``offset`` is void; attempt ``attempt`` goes on from there."""
+    """Voids the audio past ``offset``; the attempt ``attempt`` goes on from there."""
 
     kind: ClassVar[str] = "rewind"
     offset: int
@@ -72,7 +116,10 @@ class Rewind:
 
 @dataclass(frozen=True)
 class Finished:
-    """Terminal. ``bytes`` of PCM in all; ``object`` is a key in the store; ``usage`` JSON."""
+    """Ends the stream of a job that succeeded.
+
+    ``bytes``: of PCM in all; ``object``: its key in the store; ``usage``: as JSON.
+    """
 
     kind: ClassVar[str] = "finished"
     bytes: int
@@ -84,7 +131,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """Terminal."""
+    """Ends the stream of a job that failed."""
 
     kind: ClassVar[str] = "failed"
     code: str
@@ -94,38 +141,59 @@ class Failed:
 
 @dataclass(frozen=True)
 class Cancelled:
-    """Terminal. ``text_end``: code points of the text that were published (or heard)."""
+    """Ends the stream of a cancelled job.
+
+    ``text_end``: code points of the text that were published (or heard).
+    """
 
     kind: ClassVar[str] = "cancelled"
     reason: str
     text_end: int
 
 
-Entry = Started | AudioEntry | SegmentEntry | Rewind | Finished | Failed | Cancelled
 Terminal = Finished | Failed | Cancelled
+Entry = Started | MarkEntry | AudioEntry | SegmentEntry | WordsEntry | Rewind | Terminal
 ENTRIES: dict[str, type[Entry]] = {
     entry.kind: entry
-    for entry in (Started, AudioEntry, SegmentEntry, Rewind, Finished, Failed, Cancelled)
+    for entry in (
+        *(Started, MarkEntry, AudioEntry, SegmentEntry, WordsEntry, Rewind),
+        *(Finished, Failed, Cancelled),
+    )
 }
 
 
 class MalformedEntry(SpeechFleetError):
-    """An entry of a known kind that lacks a field or holds nonsense in one."""
+    """An entry of a known kind lacks a field, or one of its fields cannot be read."""
 
     code = "malformed_entry"
 
 
 def encode(entry: Entry) -> list[str | bytes | int]:
-    """The entry as XADD takes it: field, value, field, value, ..."""
+    """Write an entry as XADD takes it: field, value, field, value, ..."""
     flat: list[str | bytes | int] = ["kind", entry.kind]
+    is_own = isinstance(entry, MarkEntry) and not entry.model
     for name, _, _ in _FIELDS[type(entry)]:
+        if is_own and name in ("model", "voice"):
+            continue
         value = getattr(entry, name)
         flat += (name, int(value) if isinstance(value, bool) else value)
     return flat
 
 
+def decode_known(raw: Mapping[bytes, bytes]) -> Entry | None:
+    """Read an entry; None also for one that cannot be read: the others must go on.
+
+    A reader that misses it finds its audio in the store, and its end in the record.
+    """
+    try:
+        return decode(raw)
+    except MalformedEntry as error:
+        log.warning("an entry of a chunk stream is left out: %s", error)
+        return None
+
+
 def decode(raw: Mapping[bytes, bytes]) -> Entry | None:
-    """The entry of a stream; None for a kind that this version does not know."""
+    """Read an entry; None for a kind that this version does not know. Raises MalformedEntry."""
     kind = ENTRIES.get(raw.get(b"kind", b"").decode("ascii", "replace"))
     if kind is None:
         return None
@@ -146,29 +214,23 @@ _READ: dict[str, Callable[[bytes], object]] = {
     "bytes": bytes,
 }
 _FIELDS: dict[type[Entry], list[tuple[str, bytes, Callable[[bytes], object]]]] = {
-    kind: [(each.name, each.name.encode(), _READ[str(each.type)]) for each in fields(kind)]
+    kind: [(field.name, field.name.encode(), _READ[str(field.type)]) for field in fields(kind)]
     for kind in ENTRIES.values()
 }
-"""Looked up once: a reader decodes an entry a chunk."""
-
-
-class Gap(Exception):
-    """Audio is missing before an entry: read the stream again from the start, or the store."""
-
-    def __init__(self, held: int, offset: int) -> None:
-        super().__init__(f"audio [{held}, {offset}) is missing")
-        self.held = held
-        self.offset = offset
+"""Looked up once: a reader decodes an entry for every chunk."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Audio as it came, in its place in the whole.
+    """A stretch of audio, at its place in the whole.
 
     ``delta``: the new bytes, [offset, total). ``audio``: all bytes up to now, a read-only view
-    that never changes. ``rewound``: what was handed out past ``offset`` is void. ``is_last``:
-    nothing follows; such a chunk may be empty. ``text_end``: the text before it is spoken by
-    what lies in finished segments so far (code points).
+    that never changes. ``rewound``: all audio past ``offset`` that was handed out is void.
+    ``is_last``: no other chunk follows. A chunk without new bytes is the last one, or tells
+    words, or (where linear) that a segment has ended. ``text_end``: end of the text that the
+    finished segments speak, in code points. ``marks``: the segments that begin with or before
+    this chunk, each told once. ``words``: those of all finished segments whose provider (or
+    alignment) tells them.
     """
 
     delta: bytes
@@ -178,11 +240,27 @@ class Chunk:
     is_last: bool = False
     rewound: bool = False
     text_end: int = 0
+    marks: tuple[Mark, ...] = ()
     _snapshot: AudioSnapshot | None = None
+    _words: tuple[WordsEntry, ...] = ()
+
+    def __repr__(self) -> str:
+        marks = "".join(f", {name}" for name in ("rewound", "is_last") if getattr(self, name))
+        return f"Chunk(+{len(self.delta):,} B at {self.offset:,}, {self.seconds:.1f} s{marks})"
 
     @property
     def audio(self) -> memoryview:
+        """All the audio up to now. Raises InvalidRequest where none is kept."""
         return self._kept.view
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """The words that are known so far, in the order of the text.
+
+        With ``stream(accumulate=False)`` only those that became known with this chunk. They are
+        read when they are asked for.
+        """
+        return tuple(word for entry in self._words for word in entry.words())
 
     @property
     def _kept(self) -> AudioSnapshot:
@@ -192,6 +270,7 @@ class Chunk:
 
     @property
     def media_type(self) -> str:
+        """The media type of the bytes, with their sample rate."""
         return f"audio/pcm;rate={self.sample_rate}"
 
     @property
@@ -200,110 +279,5 @@ class Chunk:
         return self.total / BYTES_PER_SAMPLE / self.sample_rate if self.sample_rate else 0.0
 
     def response(self) -> TTSResponse:
-        """The same as AgentScope sees it: ``content`` holds all the audio so far."""
+        """Convert to AgentScope's response: ``content`` holds all the audio so far."""
         return TTSResponse.of(self._kept, self.media_type, is_last=self.is_last)
-
-
-class Accumulator:
-    """Entries in, chunks out.
-
-    ``accumulate=False`` keeps no audio: memory does not grow. ``linear=True`` is for consumers
-    that cannot un-hear (a socket, a loudspeaker): after a rewind nothing is handed out until
-    the audio passes what was.
-    """
-
-    def __init__(self, *, accumulate: bool = True, linear: bool = False) -> None:
-        self._buffer = AudioBuffer() if accumulate else None
-        self._linear = linear
-        self.position = 0
-        """Bytes of the stream's audio that were taken in and are not void."""
-        self._handed_out = 0
-        self.sample_rate = 0
-        self.text_end = 0
-        self.terminal: Terminal | None = None
-
-    def feed(self, entry: Entry) -> Chunk | None:
-        """The chunk that the entry makes, if it makes one. Raises Gap, with nothing taken in."""
-        if self.terminal is not None:
-            return None
-        match entry:
-            case Started():
-                self.sample_rate = entry.sample_rate
-            case AudioEntry():
-                return self._audio(entry)
-            case SegmentEntry():
-                self.text_end = max(self.text_end, entry.text_end)
-            case Rewind():
-                return self._rewind(entry.offset)
-            case _:
-                self.terminal = entry
-                return self._chunk(b"", self._handed_out if self._linear else self.position)
-        return None
-
-    def _audio(self, entry: AudioEntry) -> Chunk | None:
-        if entry.offset > self.position:
-            raise Gap(self.position, entry.offset)
-        start, data, rewound = entry.offset, entry.data, False
-        if start < self.position:
-            known = self._repeated(entry)
-            if known is None:
-                rewound = self._rewind(start) is not None
-            elif known == len(data):
-                return None
-            else:
-                start, data = start + known, data[known:]
-        if self._linear:
-            return self._append_linear(start, data)
-        if self._buffer is not None:
-            self._buffer.append(data)
-        self.position = start + len(data)
-        self._handed_out = self.position
-        return self._chunk(data, start, rewound=rewound)
-
-    def _repeated(self, entry: AudioEntry) -> int | None:
-        """How many of the entry's bytes are held already; None where they differ from these.
-
-        They are the same in a repeated write and on the accumulated wire. They differ where
-        Redis lost its last second, and with it the rewind that told of another reading.
-        """
-        overlap = min(len(entry.data), self.position - entry.offset)
-        if self._buffer is None or self._linear:
-            same = entry.total >= self.position
-        else:
-            held = self._buffer.view()[entry.offset : entry.offset + overlap]
-            same = held == entry.data[:overlap]
-        return overlap if same else None
-
-    def _append_linear(self, start: int, data: bytes) -> Chunk | None:
-        self.position = start + len(data)
-        if self.position <= self._handed_out:
-            return None
-        offset = self._handed_out
-        data = data[offset - start :] if offset > start else data
-        if self._buffer is not None:
-            self._buffer.append(data)
-        self._handed_out = self.position
-        return self._chunk(data, offset)
-
-    def _rewind(self, offset: int) -> Chunk | None:
-        if offset >= self.position:
-            return None
-        self.position = offset
-        if self._linear:
-            return None
-        self._handed_out = offset
-        if self._buffer is not None:
-            self._buffer.truncate(offset)
-        return self._chunk(b"", offset, rewound=True)
-
-    def _chunk(self, data: bytes, offset: int, *, rewound: bool = False) -> Chunk:
-        return Chunk(
-            delta=data,
-            offset=offset,
-            total=offset + len(data),
-            sample_rate=self.sample_rate,
-            is_last=self.terminal is not None,
-            rewound=rewound,
-            text_end=self.text_end,
-            _snapshot=self._buffer.snapshot() if self._buffer is not None else None,
-        )

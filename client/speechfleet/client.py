@@ -6,53 +6,79 @@ import asyncio
 import copy
 import itertools
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, NotRequired, Self, TypedDict
+from typing import Any, Self, Unpack
 
 from pydantic import SecretStr
 
-from speechfleet import tracing
-from speechfleet.corpus.batch import AsyncBatch, Texts
-from speechfleet.corpus.captions import Form
-from speechfleet.errors import InvalidRequest
+from speechfleet.audio.formats import AudioFormatName
+from speechfleet.audio.resampling import check_sample_rate
+from speechfleet.batch.batch import AsyncBatch, Texts
+from speechfleet.captions import CaptionForm
+from speechfleet.context import Context
+from speechfleet.embedded.home import fleet_in_thread, join_home_fleet
+from speechfleet.fallback import FallbackSource
+from speechfleet.inspection import FleetInspector
 from speechfleet.job import AsyncJob
-from speechfleet.jobs import Lane, Request, SegmentMode, Wire, check_id
-from speechfleet.ledger import Batches, Connection, Feeds, Fleet, Hub, Jobs, Telemetry
+from speechfleet.keywords import (
+    Message,
+    Options,
+    SessionOptions,
+    SubmitKeywords,
+    flat,
+    request_of,
+    request_with,
+    split,
+)
 from speechfleet.ledger.jobs import Submitted
-from speechfleet.overview import Overview
+from speechfleet.lexicon import Lexicon, LexiconSource
+from speechfleet.observability import tracing
+from speechfleet.request import Lane, Request, check_id
 from speechfleet.session import OPEN_TIMEOUT, AsyncSession
 from speechfleet.settings import Settings
 from speechfleet.settings import settings as process_settings
-from speechfleet.store import Store, open_store
+from speechfleet.speakable import SpeakableMode
+from speechfleet.spoken_form import take_spoken_form
 from speechfleet.tts import Msg
 
-BULK = 500
+SUBMITS_PER_WRITE = 500
 """Submits under way at once in `AsyncClient.submit_many`."""
-SENDING = 0.001
-"""Seconds in which what is sent gets on its way, before the next are made ready."""
+WRITE_STARTS_WITHIN_S = 0.001
+"""Seconds to yield, so that a write starts before the next requests are made."""
 
 
-class Order(TypedDict):
-    """Keywords of `submit` beside the message. What is not named here is the provider's option."""
-
-    model: str
-    voice: NotRequired[str]
-    format: NotRequired[str]
-    lane: NotRequired[Lane | Literal["live", "batch"]]
-    segments: NotRequired[SegmentMode | None]
-    live: NotRequired[bool | None]
-    wire: NotRequired[Wire]
-    cache: NotRequired[bool]
-
-
-class AsyncClient(Overview):
+class AsyncClient(FleetInspector):
     """A fleet, seen from outside. One event loop; any number of jobs at once.
 
     Settings come from the environment; ``redis_url``, ``store`` and ``namespace`` override.
-    Opening checks the server; errors of Redis come as FleetUnavailable and MisconfiguredError.
+    Without a Redis URL it joins the fleet that `speechfleet up` runs for this user; `local`
+    brings one up. Opening checks the server; errors of Redis come as FleetUnavailable and
+    MisconfiguredError.
     """
+
+    @classmethod
+    @asynccontextmanager
+    async def local(
+        cls,
+        *,
+        data: Path | str | None = None,
+        workers: int = 1,
+        sessions: bool = True,
+        namespace: str | None = None,
+    ) -> AsyncGenerator[Self, None]:
+        """Bring up a fleet on this machine, and open a client of it, for one ``async with``.
+
+        A fleet that runs on the folder already is joined. ``data``: the folder; else that of
+        the command line. ``sessions``: with a worker for realtime sessions. Needs the extra
+        ``local``. Raises MisconfiguredError, FolderInUse.
+        """
+        async with (
+            fleet_in_thread(data, workers=workers, sessions=sessions) as settings,
+            cls(settings, namespace=namespace) as client,
+        ):
+            yield client
 
     def __init__(
         self,
@@ -63,136 +89,131 @@ class AsyncClient(Overview):
         namespace: str | None = None,
     ) -> None:
         settings = settings or process_settings()
-        changes: dict[str, Any] = {"store": store, "namespace": namespace}
-        if redis_url is not None:
-            changes["redis_url"] = SecretStr(redis_url)
+        url = redis_url if redis_url is None else SecretStr(redis_url)
+        changes = {"store": store, "namespace": namespace, "redis_url": url}
         settings = settings.model_copy(update={k: v for k, v in changes.items() if v is not None})
         if settings.traces:
             tracing.enable()
-        self.connection = Connection(settings)
-        namespace = check_id(settings.namespace)
-        super().__init__(settings, namespace, Jobs(self.connection), Fleet(self.connection))
-        self.batches = Batches(self.connection)
-        self.feeds = Feeds(self.connection)
-        self.hub = Hub(self.connection)
-        self.telemetry = Telemetry(self.connection)
-        self._opened: list[Store] = []
+        settings, self._joined = join_home_fleet(settings)
+        super().__init__(Context.of(settings))
 
     async def __aenter__(self) -> Self:
         try:
-            await self.connection.open()
+            await self.open()
         except BaseException:
             await self.close()
             raise
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def open(self) -> None:
+        """Check the server, as ``async with`` does; it belongs to the loop of the first call.
+
+        Idempotent. Raises FleetUnavailable, MisconfiguredError.
+        """
+        await self.ledger.open()
+
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def close(self) -> None:
-        """Jobs go on; only the following and waiting of this client end."""
-        await self.hub.close()
-        for store in self._opened:
-            await store.close()
-        await self.connection.close()
-
-    @property
-    def store(self) -> Store:
-        """Opened when it is first needed. Raises MisconfiguredError, MissingExtra."""
-        if not self._opened:
-            self._opened.append(open_store(self.settings.required_store))
-        return self._opened[0]
+        """Close every connection of this client; its jobs go on."""
+        await self.context.close()
+        if self._joined is not None:
+            self._joined.close()
 
     def within(self, namespace: str) -> AsyncClient:
-        """The same client in another namespace; both share all connections, this one owns them."""
+        """Return this client in another namespace, with the same connections. Raises IllegalId.
+
+        Closing the client that was made first closes them.
+        """
         other = copy.copy(self)
-        other.namespace = check_id(namespace)
+        other.context = self.context.within(namespace)
         return other
 
-    async def submit(self, msg: Msg | str, **order: Any) -> AsyncJob:
-        """Enqueue a message under its id; at once, whether or not a worker is up.
+    async def submit(
+        self, msg: Message, *, id: str | None = None, **keywords: Unpack[SubmitKeywords]
+    ) -> AsyncJob:
+        """Enqueue a message under its id and return at once, whether or not a worker is up.
 
-        ``model`` ("provider/model") is needed; ``voice``, ``format``, ``lane``, ``segments``,
-        ``live``, ``wire``, ``cache`` as in `Request`; every other keyword is an option of the
-        provider. A str is a Msg with an id of its own. Idempotent: the same id with the same
-        request is the same job, also when that has ended. Raises Conflict, InvalidRequest.
+        A list of parts (``text`` and ``voice``) is a dialogue, whose text is that of the parts
+        with an empty line between two.
+        ``id``: for a str, which otherwise gets one. Idempotent: the same id with the same
+        request is the same job, also when that has ended. Raises Conflict (the id is taken by
+        another request), InvalidRequest, FleetFull, FleetUnavailable.
         """
-        with tracing.span("submit", model=str(order.get("model", ""))):
-            id, request = self.request(msg, order)
+        with tracing.span("submit", model=str(keywords.get("model", ""))):
+            id, request = request_of(msg, keywords, self.settings, id=id)
             await self.check_provider(request)
-            await self.ledger.submit(self.namespace, id, request)
-        return AsyncJob(self, id, request)
+            await self.ledger.jobs.submit(self.namespace, id, request)
+        return AsyncJob(self.context, id, request)
 
-    def session(
-        self,
-        *,
-        model: str,
-        voice: str = "",
-        id: str | None = None,
-        resume: bool = False,
-        open_timeout: float = OPEN_TIMEOUT,
-        linear: bool = False,
-        format: str = "wav",
-        cache: bool = True,
-        name: str = "",
-        **options: Any,
-    ) -> AsyncSession:
-        """Speech for a text that is still being written: ``async with`` it, then push.
+    async def submit_many(
+        self, messages: Iterable[Msg | str], **keywords: Unpack[SubmitKeywords]
+    ) -> list[AsyncJob]:
+        """Enqueue many messages with the same keywords; return their jobs in the same order.
 
-        Without ``id`` it gets one of its own. ``resume``: go on with the one of this id, from
-        whatever process. ``open_timeout``: seconds that entering waits for a worker with room.
-        ``linear``: never take back audio that was handed out, as in `AsyncJob.stream`.
-        Every other keyword is an option of the provider. Raises InvalidRequest.
-        """
-        request = Request(
-            text="", model=model, voice=voice, options=options, format=format,
-            lane=Lane.SESSION, cache=cache, name=name, open=True,
-        )  # fmt: skip
-        request.check(self.settings.session_text)
-        own = check_id(id) if id is not None else uuid.uuid4().hex
-        return AsyncSession(
-            self, own, request, resume=resume, open_timeout=open_timeout, linear=linear
-        )
-
-    async def submit_many(self, messages: Iterable[Msg | str], **order: Any) -> list[AsyncJob]:
-        """The same for many messages with one order, in their order, a few hundred at a time.
-
-        Each is written on its own: where one is refused, those before it stand.
+        Each is written on its own: those before a refused one stand. Raises as `submit` does.
         """
         jobs: list[AsyncJob] = []
         sending: asyncio.Task[list[Submitted]] | None = None
-        iterator = iter(messages)
+        iterator, fields = iter(messages), split(keywords, self.settings)
         try:
-            while bulk := list(itertools.islice(iterator, BULK)):
-                requests = [self.request(msg, order) for msg in bulk]
+            while bulk := list(itertools.islice(iterator, SUBMITS_PER_WRITE)):
+                requests = [request_with(msg, fields, self.settings) for msg in bulk]
                 await (sending or self.check_provider(requests[0][1]))
-                jobs += [AsyncJob(self, id, request) for id, request in requests]
-                sending = asyncio.create_task(self.ledger.submit_all(self.namespace, requests))
-                await asyncio.sleep(SENDING)
+                jobs += [AsyncJob(self.context, id, request) for id, request in requests]
+                submitting = self.ledger.jobs.submit_all(self.namespace, requests)
+                sending = asyncio.create_task(submitting)
+                await asyncio.sleep(WRITE_STARTS_WITHIN_S)
         finally:
             if sending is not None:
                 await sending
         return jobs
 
-    def request(self, msg: Msg | str, order: Mapping[str, Any]) -> tuple[str, Request]:
-        """The id and the checked request of an order, without sending it."""
-        if isinstance(msg, str):
-            msg = Msg(name="", content=msg, role="assistant")
-        known = {name: order[name] for name in _ORDER if name in order}
-        options = {name: value for name, value in order.items() if name not in _ORDER}
-        if "lane" in known:
-            known["lane"] = Lane(known["lane"])
-            if known["lane"] is Lane.SESSION:
-                raise InvalidRequest("lane='session': open it with session(), then push its text")
-        known["trace"] = tracing.traceparent()
-        request = Request(text=msg.text(), options=options, name=msg.name, role=msg.role, **known)
-        request.check(self.settings.max_text)
-        return check_id(msg.id), request
+    def session(
+        self,
+        *,
+        model: str | None = None,
+        voice: str = "",
+        id: str | None = None,
+        resume: bool = False,
+        open_timeout: float = OPEN_TIMEOUT,
+        linear: bool = False,
+        sample_rate: int | None = None,
+        first_audio_timeout: float | None = None,
+        format: AudioFormatName = "wav",
+        cache: bool = True,
+        language: str = "",
+        speakable: SpeakableMode | None = None,
+        lexicon: LexiconSource | Lexicon | None = None,
+        loudness: float | None = None,
+        fallback: FallbackSource | None = None,
+        name: str = "",
+        options: Options | None = None,
+        **provider: Unpack[SessionOptions],
+    ) -> AsyncSession:
+        """Make a session, for text that is still being written; ``async with`` opens it.
+
+        ``id``: of the session; without, it gets one of its own. ``resume``: go on with the
+        session of this id, from any process. ``language``, ``speakable``, ``lexicon``,
+        ``loudness``, ``fallback``: as in `submit`; to a session "auto" means markdown.
+        ``open_timeout``: seconds to wait for a worker. ``linear``, ``sample_rate``: as in
+        `AsyncJob.stream`, for all audio that the session hands out. ``first_audio_timeout``:
+        seconds after the latest text; if no audio has come by then, every call raises
+        FirstAudioTimeout. ``name``: of the speaker. Raises InvalidRequest.
+        """
+        keywords = {
+            "model": model, "voice": voice, "format": format, "cache": cache,
+            "language": language, "speakable": speakable, "lexicon": lexicon,
+            "loudness": loudness, "fallback": fallback, "options": options, **provider,
+        }  # fmt: skip
+        request = _session_request(name, split(keywords, self.settings), self.settings)
+        check_sample_rate(sample_rate)
+        own_id = check_id(id) if id is not None else uuid.uuid4().hex
+        return AsyncSession(
+            self.context, own_id, request, resume=resume, open_timeout=open_timeout,
+            linear=linear, sample_rate=sample_rate, first_audio_timeout=first_audio_timeout,
+        )  # fmt: skip
 
     def batch(
         self,
@@ -201,28 +222,35 @@ class AsyncClient(Overview):
         id: str | None = None,
         out: Path | str | None = None,
         remote: bool = False,
-        captions: Form | None = None,
+        captions: CaptionForm | None = None,
+        words: bool = False,
         window: int | None = None,
         max_chars: float | None = None,
         max_cost: float | None = None,
-        **order: Any,
+        **keywords: Unpack[SubmitKeywords],
     ) -> AsyncBatch:
-        """Many texts, spoken once each; nothing is sent before its `results` are read.
+        """Make a batch of many texts; nothing is sent before its results are read.
 
         ``items``: any iterable, read lazily, of texts, (id, text), Msg, or mappings with
-        ``text``, ``id`` and any field of the order. ``out``: a folder for audio and manifest,
-        by which a later run goes on; without, the entries name objects of the store.
-        ``window``: items in the fleet at once. ``max_chars``, ``max_cost``: what this run may
-        spend. ``order`` as in `submit`. Without items: the handle of the batch ``id``.
+        ``text``, ``id`` and any keyword of their own; or a corpus in a file, as a Path or a
+        `CorpusFile`. ``out``: a folder for audio and manifest, by which a later run resumes;
+        ``remote``: with the audio left in the store. ``captions``: written there too, with
+        ``words`` by lines with the time of each word. ``window``: items in the fleet at once.
+        ``max_chars``, ``max_cost``: the most to spend. Without items: batch ``id``'s handle.
         """
         return AsyncBatch(
-            self, items, order, id=id, out=out, remote=remote, captions=captions,
-            window=window, max_chars=max_chars, max_cost=max_cost,
+            self.context, items, flat(keywords), id=id, out=out, remote=remote,
+            captions=captions, words=words, window=window, max_chars=max_chars, max_cost=max_cost,
         )  # fmt: skip
 
     def job(self, id: str) -> AsyncJob:
-        """The handle of a job that was submitted, here or elsewhere; nothing is asked yet."""
-        return AsyncJob(self, check_id(id))
+        """Return the handle of a job that was submitted, here or elsewhere; nothing is sent."""
+        return AsyncJob(self.context, check_id(id))
 
 
-_ORDER = tuple(Order.__annotations__)
+def _session_request(name: str, fields: dict[str, Any], settings: Settings) -> Request:
+    """Make the checked request of a session, whose text is not known yet."""
+    form = take_spoken_form(fields, None)
+    request = Request(text="", form=form, lane=Lane.SESSION, name=name, open=True, **fields)
+    request.check(settings.session_text)
+    return request

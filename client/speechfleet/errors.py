@@ -1,49 +1,35 @@
 """Every error that speechfleet raises.
 
     SpeechFleetError
-    ├── InvalidRequest              what was asked cannot be done; mend the request
+    ├── InvalidRequest
     │   ├── EmptyText  TextTooLong  IllegalText  IllegalId
     │   ├── UnknownModel  UnknownVoice  UnknownFormat  UnknownOption
-    │   ├── Conflict                the id stands for another request
-    │   ├── TextDiverged            a session's text does not go on from what was pushed
-    │   └── TextComplete            a session takes no more text
-    ├── MisconfiguredError          a setting, or something missing on this machine
-    │   ├── MissingExtra            a package that an extra installs
-    │   └── FolderInUse             another fleet runs on the same data folder
-    ├── JobNotFound                 no record under this id
-    ├── BatchNotFound               no batch under this id
-    ├── BatchStopped                the batch takes no items; carries the code of the cause
-    ├── NewerRecord                 a record written by a newer version
-    ├── IllegalTransition           the job's state does not allow it
-    ├── ResultTimeout               not finished in the time that was given
-    ├── NoCapacity                  no worker took the session in time     retryable
-    ├── JobFailed                   the job ended FAILED; carries the code of the cause
-    ├── JobCancelled                the job ended CANCELLED
-    ├── GatewayError                a request over HTTP is not let in; see gateway/failures.py
-    ├── FleetUnavailable            Redis cannot be reached, or refuses
-    │   └── FleetFull               Redis has no memory left
-    ├── StoreError                  the object store
-    │   ├── StoreUnavailable  StoreDenied  ObjectMissing  ObjectExists
-    └── ProviderError               the provider of the speech
-        ├── ProviderUnavailable     transport, 5xx, time-outs           retryable
-        ├── RateLimited             429; ``retry_after`` seconds        retryable
-        ├── IncompleteAudio         the audio ended early, or was none  retryable
-        ├── AuthenticationFailed    the key is missing or refused
-        ├── QuotaExceeded           the account has no credit left
-        └── RequestRejected         the provider will never speak this request
+    │   └── Conflict  TextDiverged  TextComplete
+    ├── MisconfiguredError
+    │   └── MissingExtra  FolderInUse
+    ├── JobNotFound  BatchNotFound  BatchStopped  NewerRecord  IllegalTransition
+    ├── ResultTimeout  FirstAudioTimeout  NoCapacity  JobFailed  JobCancelled  StreamFull
+    ├── FleetUnavailable
+    │   └── FleetFull
+    ├── StoreError
+    │   └── StoreUnavailable  StoreDenied  ObjectMissing  ObjectExists
+    └── ProviderError
+        ├── RateLimited  IncompleteAudio  AuthenticationFailed  QuotaExceeded  RequestRejected
+        └── ProviderUnavailable
+            └── ProviderTimeout
 
-``code`` is stable and meant for programs; the message is meant for people and says what to
-do; ``retryable`` is decided once, where the error is made. No message carries a secret.
+The gateway (`GatewayError`), quotas (`NamespaceQuotaExceeded`), the chunk stream and the command
+line add their own. ``code`` is stable and meant for programs. The message is meant for people: it
+says what is wrong and what to do, and holds no secret. ``retryable`` is decided by the maker.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import ClassVar
 
-LISTED = 8
-"""Names that a message lists where none is near."""
+from speechfleet.provider_values import bounded_delay, printable
+from speechfleet.similar_names import similar_models, similar_names, suggestion
 
 
 class SpeechFleetError(Exception):
@@ -52,7 +38,7 @@ class SpeechFleetError(Exception):
     code: str = "error"
     retryable: bool = False
     of_account: ClassVar[bool] = False
-    """Whether every other job of the provider's account would fail of it, too."""
+    """True where every other job of the provider's account would fail in the same way."""
 
     def __init__(
         self, message: str, *, code: str | None = None, retryable: bool | None = None
@@ -83,9 +69,6 @@ def _rebuild(
     return error
 
 
-# --- what was asked -------------------------------------------------------------------------
-
-
 class InvalidRequest(SpeechFleetError, ValueError):
     """The request cannot be carried out as it is; sending it again will not help."""
 
@@ -93,7 +76,7 @@ class InvalidRequest(SpeechFleetError, ValueError):
 
 
 class EmptyText(InvalidRequest):
-    """Nothing to say: the text is empty or white space."""
+    """The text is empty or white space."""
 
     code = "empty_text"
 
@@ -117,19 +100,19 @@ class IllegalId(InvalidRequest):
 
 
 class _UnknownName(InvalidRequest):
-    """A name that is not there; the message lists the nearest that are."""
+    """A name that does not exist; the message lists the nearest names that do."""
 
     what: ClassVar[str] = "name"
 
-    def __init__(self, name: str, known: Iterable[str] = (), *, hint: str = "") -> None:
+    def __init__(self, name: str, known: Iterable[str] = (), *, note: str = "") -> None:
         known = list(known)
-        message = f"unknown {self.what} {name!r}"
-        if near := get_close_matches(name, known, n=4, cutoff=0.5):
-            message += f"; did you mean {', '.join(near)}?"
-        elif known:
-            more = ", ..." if len(known) > LISTED else ""
-            message += f"; there are {', '.join(sorted(known)[:LISTED])}{more}"
-        super().__init__(f"{message} {hint}".rstrip())
+        ending = suggestion(known, self.similar(name, known))
+        super().__init__(f"unknown {self.what} {name!r}{ending} {note}".rstrip())
+
+    @staticmethod
+    def similar(name: str, known: list[str]) -> list[str]:
+        """Return the names that were most likely meant."""
+        return similar_names(name, known)
 
 
 class UnknownModel(_UnknownName):
@@ -137,6 +120,11 @@ class UnknownModel(_UnknownName):
 
     code = "unknown_model"
     what = "model"
+
+    @staticmethod
+    def similar(name: str, known: list[str]) -> list[str]:
+        """Return the models that were most likely meant."""
+        return similar_models(name, known)
 
 
 class UnknownVoice(_UnknownName):
@@ -147,7 +135,7 @@ class UnknownVoice(_UnknownName):
 
 
 class UnknownFormat(_UnknownName):
-    """Not an audio format that the fleet writes."""
+    """The fleet does not write this audio format."""
 
     code = "unknown_format"
     what = "format"
@@ -187,9 +175,6 @@ class TextComplete(InvalidRequest):
     code = "text_complete"
 
 
-# --- this machine, these settings -----------------------------------------------------------
-
-
 class MisconfiguredError(SpeechFleetError):
     """A setting is wrong or missing; the message names it."""
 
@@ -211,9 +196,6 @@ class FolderInUse(MisconfiguredError):
     code = "folder_in_use"
 
 
-# --- the life of a job ----------------------------------------------------------------------
-
-
 class JobNotFound(SpeechFleetError, LookupError):
     """No record under this id in this namespace (never submitted, expired, or deleted)."""
 
@@ -227,7 +209,7 @@ class BatchNotFound(SpeechFleetError, LookupError):
 
 
 class BatchStopped(SpeechFleetError):
-    """The batch was stopped or cancelled: mend the cause and run it again, it goes on."""
+    """The batch was stopped or cancelled: correct the cause and run it again; it resumes."""
 
     code = "batch_stopped"
 
@@ -245,9 +227,23 @@ class IllegalTransition(SpeechFleetError):
 
 
 class ResultTimeout(SpeechFleetError, TimeoutError):
-    """The job goes on; only the waiting ended."""
+    """The job goes on; only the waiting ended. ``reason``: why no worker takes it, or ""."""
 
     code = "result_timeout"
+    retryable = True
+
+    def __init__(self, id: str, timeout: float, reason: str = "") -> None:
+        why = f" ({reason})" if reason else ""
+        super().__init__(
+            f"job {id!r} has not ended within {timeout:g} s{why}; it goes on, ask again"
+        )
+        self.reason = reason
+
+
+class FirstAudioTimeout(SpeechFleetError, TimeoutError):
+    """No audio came in the time that ``first_audio_timeout`` gave it; the job goes on."""
+
+    code = "no_audio_in_time"
     retryable = True
 
 
@@ -271,9 +267,6 @@ class JobCancelled(SpeechFleetError):
     text_end: int = 0
 
 
-# --- Redis ----------------------------------------------------------------------------------
-
-
 class FleetUnavailable(SpeechFleetError, ConnectionError):
     """Redis cannot be reached, or refuses to serve."""
 
@@ -287,7 +280,11 @@ class FleetFull(FleetUnavailable):
     code = "fleet_full"
 
 
-# --- the object store -----------------------------------------------------------------------
+class StreamFull(SpeechFleetError):
+    """The chunk streams hold as much audio as they may, and none of it could be dropped."""
+
+    code = "stream_full"
+    retryable = True
 
 
 class StoreError(SpeechFleetError):
@@ -297,14 +294,14 @@ class StoreError(SpeechFleetError):
 
 
 class StoreUnavailable(StoreError):
-    """Not reachable, or an error of its own (5xx, throttling, disk full)."""
+    """The store cannot be reached, or has an error of its own (5xx, throttling, disk full)."""
 
     code = "store_unavailable"
     retryable = True
 
 
 class StoreDenied(StoreError):
-    """Read-only, bucket missing, or credentials refused: somebody has to mend it."""
+    """The store refuses: read-only, no such bucket, or wrong credentials."""
 
     code = "store_denied"
 
@@ -321,13 +318,10 @@ class ObjectExists(StoreError):
     code = "object_exists"
 
 
-# --- providers ------------------------------------------------------------------------------
-
-
 class ProviderError(SpeechFleetError):
     """A provider's failure, mapped once, by its adapter.
 
-    ``provider_code``: the provider's own word; ``request_id``: its id of the call, for its
+    ``provider_code``: the provider's own code; ``request_id``: its id of the call, for its
     support desk; ``status``: the HTTP status, 0 where there was none; ``retry_after``: seconds
     that the provider asked us to wait, or None.
     """
@@ -346,14 +340,14 @@ class ProviderError(SpeechFleetError):
         retry_after: float | None = None,
     ) -> None:
         super().__init__(message, code=code, retryable=retryable)
-        self.provider_code = provider_code
-        self.request_id = request_id
+        self.provider_code = printable(provider_code)
+        self.request_id = printable(request_id)
         self.status = status
-        self.retry_after = retry_after
+        self.retry_after = bounded_delay(retry_after)
 
 
 class ProviderUnavailable(ProviderError):
-    """Transport failures, 408, 409, 5xx, and our own four time-outs."""
+    """The provider cannot be reached or has an error of its own: transport, 408, 409, 5xx."""
 
     code = "provider_unavailable"
     retryable = True
@@ -366,7 +360,7 @@ class ProviderTimeout(ProviderUnavailable):
 
 
 class RateLimited(ProviderError):
-    """429 and its like; wait ``retry_after`` seconds."""
+    """The provider got too many calls (429); wait ``retry_after`` seconds."""
 
     code = "rate_limited"
     retryable = True
@@ -387,7 +381,7 @@ class AuthenticationFailed(ProviderError):
 
 
 class QuotaExceeded(ProviderError):
-    """No credit, or the free quota is used up: waiting does not help, paying does."""
+    """The account has no credit left: waiting does not help, paying does."""
 
     code = "quota_exceeded"
     of_account = True

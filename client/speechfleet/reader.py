@@ -1,55 +1,73 @@
-"""Following one job's chunk stream: live, late, again, or after it has expired."""
+"""Readers of one job's chunk stream: live, late, again, or after it has expired."""
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
-from typing import Any
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Sequence
+from contextlib import aclosing, suppress
 
-from speechfleet import keys, wav
+from speechfleet.accumulator import Accumulator, Gap
+from speechfleet.audio import wav
 from speechfleet.chunks import (
-    Accumulator,
     AudioEntry,
     Cancelled,
     Chunk,
     Entry,
     Failed,
     Finished,
-    Gap,
+    MarkEntry,
     Rewind,
     SegmentEntry,
     Started,
     Terminal,
+    WordsEntry,
 )
-from speechfleet.errors import JobCancelled, JobFailed, JobNotFound, StoreError
-from speechfleet.jobs import Record, State
-from speechfleet.keys import JobKeys
-from speechfleet.ledger import Hub, Jobs
-from speechfleet.ledger.hub import Batch
+from speechfleet.errors import (
+    FleetUnavailable,
+    JobCancelled,
+    JobFailed,
+    JobNotFound,
+    StoreError,
+)
+from speechfleet.ledger import Jobs, Streams
+from speechfleet.ledger.keys import JobKeys
+from speechfleet.ledger.lost_tail import MAX_SEARCHED
+from speechfleet.ledger.streams import Batch, Subscription
+from speechfleet.lifecycle import State
+from speechfleet.record import Record, StoredSegment
+from speechfleet.segment_store import SegmentStore, read_segment
 from speechfleet.store import Store
+from speechfleet.word_places import words_entry
 
-STORE_READ = 1 << 20
+STORE_READ_BYTES = 1 << 20
 """Bytes of a finished object that are read at a time."""
+READS_AT_ONCE = 8
+"""Segments whose words are read at a time."""
+_AT_AN_OFFSET = (MarkEntry, AudioEntry, SegmentEntry)
 _HEADER = {"wav": wav.HEADER_BYTES, "pcm": 0}
-LOOK_AFTER = 2.0
-"""Seconds without an entry after which the record, the truth, is asked."""
+LOOK_AFTER_S = 2.0
+"""Seconds without an entry after which the reader looks at the record."""
 
 
 class EntryReader:
-    """The entries of one job, an epoch at a time. ``resubmit`` is called where the record is
-    gone: only who submitted a job can bring it back."""
+    """Reads the entries of one job, an epoch at a time.
+
+    ``resubmit`` is called where the record is gone: only the client that submitted a job can
+    bring it back.
+    """
 
     def __init__(
-        self, jobs: Jobs, hub: Hub, job: JobKeys, resubmit: Callable[[], Awaitable[bool]]
+        self, jobs: Jobs, streams: Streams, job: JobKeys, resubmit: Callable[[], Awaitable[bool]]
     ) -> None:
         self._jobs = jobs
-        self._hub = hub
+        self._streams = streams
         self._job = job
         self._resubmit = resubmit
 
     async def record(self) -> Record:
-        """Raises JobNotFound."""
+        """Read the record; submit the job again where Redis lost it. Raises JobNotFound."""
         record = await self._jobs.find(*self._id)
         if record is None and await self._resubmit():
             record = await self._jobs.find(*self._id)
@@ -60,33 +78,53 @@ class EntryReader:
     async def entries(
         self, record: Record, after: str = "0"
     ) -> AsyncGenerator[tuple[str, Entry], None]:
-        """The entries of the record's epoch that follow the id ``after``, each with its id.
+        """Yield the entries of the record's epoch behind the id ``after``, each with its id.
 
-        Ends after the terminal one; without one where another epoch began. Of a stream that
-        has expired the terminal entry alone is known.
+        Ends after the terminal entry, or without one where another epoch began. A stream that
+        has expired gives its terminal entry alone.
         """
         epoch = record.epoch
         if record.state.terminal and not await self._jobs.entries(*self._id, epoch, count=1):
             yield after, _terminal(record)
             return
-        async with self._hub.subscribe(self._job.stream(epoch), after) as subscription:
+        delivered: deque[str] = deque([after], MAX_SEARCHED)
+        async with self._streams.subscribe(self._job.stream(epoch), after) as subscription:
+            audio = record.audio
             while record.epoch == epoch:
-                batch = await subscription.next(LOOK_AFTER)
+                batch = await subscription.next(LOOK_AFTER_S)
                 if not batch:
-                    record = await self.record()
-                    batch = await self._missed(record, epoch, subscription.after)
+                    with suppress(FleetUnavailable):  # the subscription says when to give up
+                        record, before = await self.record(), audio
+                        audio = record.audio
+                        if record.state.terminal or audio != before:
+                            batch = await self._missed(record, epoch, subscription, delivered)
                 for id, entry in batch:
+                    delivered.append(id)
                     if entry is not None:
                         yield id, entry
                         if isinstance(entry, Terminal):
                             return
 
-    async def _missed(self, record: Record, epoch: int, after: str) -> Batch:
-        """What an ended job's stream holds past ``after``; at least the terminal entry."""
-        if record.epoch != epoch or not record.state.terminal:
+    async def _missed(
+        self, record: Record, epoch: int, subscription: Subscription, delivered: Container[str]
+    ) -> Batch:
+        """Fetch what the stream holds and nobody delivered; of an ended job at least its end.
+
+        Where the stream has lost its tail, the subscription goes back to what is left of it.
+        """
+        if record.epoch != epoch:
             return []
-        late = await self._jobs.entries(*self._id, epoch, after)
-        return late or [(after, _terminal(record))]
+        late = await self._jobs.entries(*self._id, epoch, subscription.after)
+        if late:
+            subscription.missed(late)
+            return await subscription.next(0)
+        if record.state.terminal:
+            return [(subscription.after, _terminal(record))]
+        key = self._job.stream(epoch)
+        after = await self._streams.surviving(key, subscription.after, delivered)
+        if after is not None:
+            subscription.go_back(after)
+        return []
 
     @property
     def _id(self) -> tuple[str, str]:
@@ -94,16 +132,16 @@ class EntryReader:
 
 
 class StreamReader:
-    """Chunks of one job, from the first byte to the terminal entry.
+    """Reads the chunks of one job, from the first byte to the terminal entry.
 
-    What the stream no longer holds (it is a window) comes from the store. ``resubmit``: as in
-    `EntryReader`.
+    The stream is a window: audio that it no longer holds comes from the store. ``resubmit``: as
+    in `EntryReader`.
     """
 
     def __init__(
         self,
         jobs: Jobs,
-        hub: Hub,
+        streams: Streams,
         store: Callable[[], Store],
         job: JobKeys,
         *,
@@ -112,13 +150,14 @@ class StreamReader:
         resubmit: Callable[[], Awaitable[bool]],
     ) -> None:
         self._jobs = jobs
-        self._source = EntryReader(jobs, hub, job, resubmit)
+        self._source = EntryReader(jobs, streams, job, resubmit)
         self._store = store
         self._job = job
         self._accumulator = Accumulator(accumulate=accumulate, linear=linear)
+        self._waits_for_segment = False
 
     async def chunks(self) -> AsyncGenerator[Chunk, None]:
-        """Raises JobFailed or JobCancelled after the audio that there was."""
+        """Yield the chunks; raises JobFailed or JobCancelled after the audio that there was."""
         accumulator = self._accumulator
         record = await self._source.record()
         while True:
@@ -136,78 +175,91 @@ class StreamReader:
                 yield chunk_
 
     async def _take(self, entry: Entry, epoch: int) -> AsyncGenerator[Chunk, None]:
-        reach = entry.offset if isinstance(entry, (AudioEntry, SegmentEntry)) else 0
+        reach = entry.offset if isinstance(entry, _AT_AN_OFFSET) else 0
         if isinstance(entry, Finished):
             reach = entry.bytes
-        if reach > self._accumulator.position:
+        waits = self._waits_for_segment and isinstance(entry, AudioEntry)
+        if reach > self._accumulator.position and not waits:
             async for chunk in self._fill(reach, epoch):
                 yield chunk
-        try:
-            chunk_ = self._accumulator.feed(entry)
-        except Gap as gap:
-            raise StoreError(f"job {self._job.id!r}: {gap}, neither streamed nor stored") from None
-        if chunk_ is not None:
+        self._waits_for_segment = self._accumulator.position < reach
+        if self._waits_for_segment:
+            if isinstance(entry, Finished):
+                gap = Gap(self._accumulator.position, reach)
+                raise StoreError(f"job {self._job.id!r}: {gap}, neither streamed nor stored")
+            if isinstance(entry, AudioEntry):
+                # The stream has dropped what comes before; it will be read from the store as
+                # soon as its segment is there.
+                return
+        if (chunk_ := self._accumulator.feed(entry)) is not None:
             yield chunk_
 
     async def _fill(self, reach: int, epoch: int) -> AsyncGenerator[Chunk, None]:
-        """Audio up to ``reach`` from the store."""
+        """Yield audio from the store, up to the offset ``reach`` or as far as it is stored."""
         record = await self._source.record()
         if not self._accumulator.sample_rate:
             self._accumulator.feed(_started(record))
-        stored = self._stored_object(record) or self._stored_segments(epoch, reach)
+        segments = await self._jobs.segments(*self._id, epoch)
+        if record.state is State.SUCCEEDED and _holds_stream(record):
+            stored = self._stored_object(record, segments)
+        else:
+            stored = self._stored_segments(record, segments, reach)
         async with aclosing(stored) as parts:
-            async for at, pcm in parts:
-                entry = AudioEntry(at, at + len(pcm), pcm)
-                if chunk := self._accumulator.feed(entry):
-                    yield chunk
+            async for entries in parts:
+                for entry in entries:
+                    if chunk := self._accumulator.feed(entry):
+                        yield chunk
                 if self._accumulator.position >= reach:
                     return
 
-    def _stored_object(self, record: Record) -> AsyncGenerator[tuple[int, bytes], None] | None:
-        """The finished object, from where the accumulator is, if it holds plain samples."""
-        if record.state is not State.SUCCEEDED or record.request.format not in _HEADER:
-            return None
-        return self._object(record.object, _HEADER[record.request.format], record.audio)
+    async def _stored_object(
+        self, record: Record, segments: Sequence[StoredSegment]
+    ) -> AsyncGenerator[list[Entry], None]:
+        """Read the finished object from the current position: it holds plain samples."""
+        header, size = _HEADER[record.request.format], record.audio
+        for at in range(self._accumulator.position, size, STORE_READ_BYTES):
+            end = min(at + STORE_READ_BYTES, size)
+            marks = [_mark(segment) for segment in segments if at <= segment.start < end]
+            pcm, words = await asyncio.gather(
+                self._store().get(record.object, header + at, header + end),
+                self._words(record, [s for s in segments if at < s.end <= end]),
+            )
+            yield [*marks, AudioEntry(at, at + len(pcm), pcm), *words]
 
-    async def _object(
-        self, key: str, header: int, size: int
-    ) -> AsyncGenerator[tuple[int, bytes], None]:
-        for at in range(self._accumulator.position, size, STORE_READ):
-            start, end = header + at, header + min(at + STORE_READ, size)
-            yield at, await self._store().get(key, start, end)
+    async def _words(self, record: Record, segments: Sequence[StoredSegment]) -> list[WordsEntry]:
+        """Read the times of segments' words that the provider gave."""
+        store = SegmentStore(self._store(), self._job.namespace)
+        reading = asyncio.Semaphore(READS_AT_ONCE)
+
+        async def read(segment: StoredSegment) -> WordsEntry | None:
+            async with reading:
+                words = await store.words(segment.hash)
+            return words_entry(words, segment, _written(record, segment))
+
+        found = await asyncio.gather(*map(read, segments))
+        return [entry for entry in found if entry is not None]
 
     async def _stored_segments(
-        self, epoch: int, reach: int
-    ) -> AsyncGenerator[tuple[int, bytes], None]:
-        for segment in await self._jobs.segments(*self._id, epoch):
+        self, record: Record, segments: Sequence[StoredSegment], reach: int
+    ) -> AsyncGenerator[list[Entry], None]:
+        for segment in segments:
             position = self._accumulator.position
             if segment.start <= position < min(segment.end, reach):
                 stored = await read_segment(self._store(), self._job.namespace, segment.hash)
                 size = segment.end - segment.start
                 pcm = bytes(stored.pcm)[:size].ljust(size, b"\0")
-                yield position, pcm[position - segment.start :]
+                audio = AudioEntry(position, segment.end, pcm[position - segment.start :])
+                words = words_entry(stored.words, segment, _written(record, segment))
+                yield [_mark(segment), audio, *([] if words is None else [words])]
 
     @property
     def _id(self) -> tuple[str, str]:
         return self._job.namespace, self._job.id
 
 
-async def read_segment(store: Store, namespace: str, hash: str) -> wav.Wav:
-    """A stored segment's audio. Raises ObjectMissing.
-
-    It is a WAV object, or, where a job of one segment holds it already, a note that says where.
-    """
-    data = await store.get(keys.segment_object(namespace, hash))
-    if data[:1] != b"{":
-        return wav.decode(data)
-    note: dict[str, Any] = json.loads(data)
-    pcm = await _pcm_object(store, note["object"])
-    return wav.Wav(pcm, note["sample_rate"], 1, tuple(map(tuple, note.get("words", ()))))
-
-
-async def _pcm_object(store: Store, key: str) -> bytes:
-    data = await store.get(key)
-    return bytes(wav.decode(data).pcm) if data[:4] == b"RIFF" else data
+def _holds_stream(record: Record) -> bool:
+    """Tell whether the stored object holds the very samples of the stream."""
+    return record.request.format in _HEADER and record.request.form.loudness is None
 
 
 def _started(record: Record) -> Started:
@@ -215,29 +267,36 @@ def _started(record: Record) -> Started:
     return Started(
         attempt=record.claims,
         worker=record.boot,
-        model=record.fields.get("model", ""),
-        voice=record.fields.get("voice", ""),
+        model=record.model,
+        voice=record.voice,
         media_type=f"audio/pcm;rate={rate}",
         sample_rate=rate,
     )
 
 
+def _written(record: Record, segment: StoredSegment) -> str:
+    return record.request.text[segment.text_start : segment.text_end]
+
+
+def _mark(segment: StoredSegment) -> MarkEntry:
+    return MarkEntry(segment.index, segment.start, segment.text_start, segment.text_end)
+
+
 def _terminal(record: Record) -> Terminal:
-    """The terminal entry that the record stands for."""
-    get = record.fields.get
+    """Make the terminal entry that a record of an ended job stands for."""
     match record.state:
         case State.SUCCEEDED:
             return Finished(
                 record.audio,
-                int(get("duration_ms", "0")),
+                record.duration_ms,
                 record.object,
-                get("media_type", ""),
+                record.media_type,
                 json.dumps(record.usage),
             )
         case State.FAILED:
-            return Failed(get("code", ""), get("message", ""), get("retryable") == "1")
+            return Failed(record.code, record.message, record.retryable)
         case _:
-            return Cancelled(get("message", ""), int(get("text_end", "0")))
+            return Cancelled(record.message, record.text_end)
 
 
 def _raise_unless_finished(terminal: Terminal) -> None:
@@ -253,5 +312,5 @@ def _raise_unless_finished(terminal: Terminal) -> None:
 
 
 def raise_unless_succeeded(record: Record) -> None:
-    """JobFailed or JobCancelled, as a record that has ended says."""
+    """Raise JobFailed or JobCancelled for a job that ended so."""
     _raise_unless_finished(_terminal(record))

@@ -7,61 +7,68 @@ import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from speechfleet.chunks import Chunk
+from speechfleet.context import Context
 from speechfleet.errors import (
     Conflict,
+    InvalidRequest,
     JobNotFound,
     NoCapacity,
     SpeechFleetError,
     TextComplete,
     TextDiverged,
 )
-from speechfleet.job import AsyncJob, Speech
-from speechfleet.jobs import Request, Segment, State, check_text
-from speechfleet.keys import JobKeys
-from speechfleet.tts import AudioBuffer, Msg
-
-if TYPE_CHECKING:
-    from speechfleet.client import AsyncClient
+from speechfleet.job import AsyncJob, AsyncSpeech
+from speechfleet.ledger.keys import JobKeys
+from speechfleet.ledger.loop_owner import LoopOwner
+from speechfleet.lifecycle import State
+from speechfleet.reader import raise_unless_succeeded
+from speechfleet.received_audio import SessionAudio
+from speechfleet.request import Request, check_text
+from speechfleet.tts import Msg
+from speechfleet.waiting import outlast
 
 OPEN_TIMEOUT = 10.0
 """Seconds that `open` waits for a worker with room."""
-LOOK_EVERY = 0.25
-"""Seconds between looks at the record while a worker is awaited: its word may go unheard."""
-SIGNS = 3
-"""Signs of life within the time after which a client counts as vanished."""
+OPENING_POLL_INTERVAL_S = 0.25
+"""Between looks at the record while a worker is awaited: its message may be missed."""
+SIGNS_OF_LIFE = 3
+"""Sent within the time after which a client counts as vanished."""
 
 
 class AsyncSession:
-    """Text in, audio out, at the same time; use it as an async context manager.
+    """A text that is spoken while it is written; an async context manager.
 
     Entering waits for a worker, which holds the session from then on. Leaving without
-    `synthesize` cancels it. Others may follow it by its id, as any job.
+    `synthesize` cancels it. Others may follow it by its id, like any job. While Redis is away
+    its calls wait, for ``SPEECHFLEET_REDIS_PATIENCE`` seconds.
     """
 
     def __init__(
         self,
-        client: AsyncClient,
+        context: Context,
         id: str,
         request: Request,
         *,
         resume: bool = False,
         open_timeout: float = OPEN_TIMEOUT,
         linear: bool = False,
+        sample_rate: int | None = None,
+        first_audio_timeout: float | None = None,
     ) -> None:
         """Use `AsyncClient.session`."""
-        self._client = client
-        self._written = _Written(client, id, request)
+        self._context = context
+        self._text = _PushedText(context, id, request)
         self._resume = resume
         self._open_timeout = open_timeout
-        self._linear = linear
         self._tasks: list[asyncio.Task[None]] = []
-        self._heard = _Heard()
+        self._owner = LoopOwner()
         self.id = id
-        self.job = AsyncJob(client, id)
+        self.job = AsyncJob(context, id)
         """The session as the job that it is: status, record, cancel, and the stream."""
+        self._audio = SessionAudio(self.job, linear, sample_rate, first_audio_timeout)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.id!r})"
@@ -69,7 +76,7 @@ class AsyncSession:
     @property
     def text(self) -> str:
         """All that was pushed."""
-        return self._written.request.text
+        return self._text.request.text
 
     # --- opening and leaving ----------------------------------------------------------------
 
@@ -86,89 +93,82 @@ class AsyncSession:
         await self.close()
 
     async def open(self) -> None:
-        """Raises NoCapacity, Conflict (the id is taken), JobNotFound (nothing to resume)."""
-        opened = self._client.hub.channels.listen(JobKeys(self._client.namespace, self.id).opened)
-        async with opened as word:
-            await (self._take_up() if self._resume else self._submit())
+        """Wait for a worker that takes the session.
+
+        Raises NoCapacity, Conflict (the id is taken), JobNotFound (nothing to resume).
+        """
+        self._check_loop()
+        opened = self._context.ledger.streams.channels.listen(
+            JobKeys(self._context.namespace, self.id).opened
+        )
+        async with opened as message:
+            await (self._text.take_up(self.job) if self._resume else self._text.submit())
             try:
                 async with asyncio.timeout(self._open_timeout):
-                    await self._held(word)
+                    await self._text.wait_for_worker(self.job, message)
             except TimeoutError:
                 if not self._resume:
                     await self.job.cancel("no worker took it in time")
-                raise NoCapacity(
-                    f"no worker took session {self.id!r} within {self._open_timeout:g} s: all "
-                    "that take sessions are full, or there is none (speechfleet worker --lanes "
-                    "session)"
-                ) from None
+                raise _no_capacity(self.id, self._open_timeout) from None
             except BaseException:
                 if not self._resume:
                     await self.job.cancel("its client gave up")
                 raise
-        self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._live())]
+        self._tasks = [*self._audio.start(), asyncio.create_task(self._text.send_signs())]
 
-    async def _submit(self) -> None:
-        submitted = await self._client.ledger.submit(
-            self._client.namespace, self.id, self._written.request
-        )
-        if not submitted.new:
-            raise Conflict(
-                f"session {self.id!r} is there already ({submitted.state}): take another id, or "
-                "resume=True to go on with it"
+    def _check_loop(self) -> None:
+        if self._owner.moved(self._tasks):
+            raise InvalidRequest(
+                f"session {self.id!r} was opened on another event loop, or before a fork: go on "
+                "with it here by session(id=..., resume=True)",
+                code="wrong_loop",
             )
 
-    async def _take_up(self) -> None:
-        record = await self.job.record()
-        if record.request.digest != self._written.request.digest:
-            raise Conflict(f"session {self.id!r} speaks with another model, voice or option")
-        self._written.request = record.request
-
-    async def _held(self, word: asyncio.Queue[bytes]) -> None:
-        while (await self.job.record()).state is State.QUEUED:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(word.get(), LOOK_EVERY)
-
     async def close(self) -> None:
-        """Cancel it, unless it was completed; idempotent."""
-        tasks, self._tasks = self._tasks, []
-        if not tasks:
-            return
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if not self._written.complete:
+        """Cancel it, unless its text was completed. Idempotent."""
+        if await self.leave() and not self._text.complete:
             with contextlib.suppress(JobNotFound):
                 await self.job.cancel("closed by its client")
+
+    async def leave(self) -> bool:
+        """Stop here without cancelling it; False where it was not open.
+
+        If nobody resumes it, it ends after ``SPEECHFLEET_SESSION_VANISHED`` seconds.
+        """
+        tasks, self._tasks = self._tasks, []
+        await _end(tasks)
+        if tasks:
+            self._audio.silence()
+        return bool(tasks)
 
     # --- text in ----------------------------------------------------------------------------
 
     async def push(self, text: Msg | str) -> Chunk:
-        """Take the text so far (accumulated), and return at once with the audio so far.
+        """Send the text so far (accumulated), and return at once with the audio so far.
 
         The chunk's ``audio`` is all of it, perhaps nothing; its ``delta`` what came since the
         last push. Text that was pushed before is no error, whoever pushed it. Raises
         TextDiverged, TextComplete, TextTooLong, IllegalText, and what ended the session.
         """
+        self._check_loop()
         text = text.text() if isinstance(text, Msg) else text
-        self._heard.raise_failure()
+        self._audio.raise_failure()
         if len(text) > len(self.text):
-            await self._written.extend(text)
+            try:
+                await self._text.extend(text)
+            except TextComplete:
+                await _raise_if_failed(self.job)
+                raise
+            self._audio.text_was_sent()
         elif not self.text.startswith(text):
             raise TextDiverged(self.text, text)
         else:
-            await asyncio.sleep(0)  # who only asks for audio, in a loop, lets it in
-        return self._heard.pushed()
+            await asyncio.sleep(0)  # a loop that only asks for audio must let it arrive
+        return self._audio.since_last_push()
 
     async def say(self, delta: str) -> Chunk:
-        """The same for text that is only what is new."""
+        """Send text that continues what was pushed; otherwise as `push`."""
         return await self.push(self.text + delta)
-
-    async def _live(self) -> None:
-        """A client that writes nothing is another thing than one that is gone."""
-        while not self._written.complete:
-            await asyncio.sleep(self._client.settings.session_vanished / SIGNS)
-            with contextlib.suppress(SpeechFleetError):
-                await self._written.send(sign=True)
 
     # --- audio out --------------------------------------------------------------------------
 
@@ -180,70 +180,88 @@ class AsyncSession:
         """
         await self.complete(text)
         if not self.text.strip():
-            yield self._heard.nothing()
+            yield self._audio.nothing()
             return
-        async for chunk in self._heard.chunks():
+        async for chunk in self._audio.chunks():
+            yield chunk
+
+    async def listen(self) -> AsyncGenerator[Chunk, None]:
+        """Yield accumulated chunks from the first byte on, while text is still being written.
+
+        Ends after the last chunk, or quietly at this session's own `interrupt` or `close`, or
+        for a text with nothing in it. Any number may listen. Raises JobFailed, JobCancelled
+        (by somebody else), FirstAudioTimeout.
+        """
+        self._check_loop()
+        async for chunk in self._audio.chunks(until_silenced=True):
             yield chunk
 
     async def complete(self, text: Msg | str | None = None) -> None:
-        """No more text: from here on the session is a job like any other. Idempotent."""
+        """End the text: from here on the session is a job like any other. Idempotent."""
+        self._check_loop()
         if text is not None:
             await self.push(text)
-        if self._written.complete:
+        if self._text.complete:
             return
         if self.text.strip():
-            await self._written.finish()
+            await self._text.finish()
         else:
-            self._written.close()
+            self._text.close()
+            self._audio.silence()
             await self.job.cancel("nothing to say")
 
-    async def result(self, timeout: float | None = None) -> Speech:
-        """The stored speech, once the text is complete; as `AsyncJob.result`."""
+    async def result(self, timeout: float | None = None) -> AsyncSpeech:
+        """Wait for the stored speech, once the text is complete; as `AsyncJob.result`."""
         return await self.job.result(timeout)
 
-    async def interrupt(self, played: int | None = None) -> int:
-        """Stop at once (barge-in); the code points of the text that were heard.
+    def heard(self, offset: int) -> int:
+        """Return how much of the text the audio before byte ``offset`` has spoken.
 
-        ``played``: bytes of the audio that the listener heard; else what was published counts.
+        In code points of the text: up to the last word of which half was heard; inside a
+        segment whose words are not known, in proportion.
         """
-        record = await self.job.record()
-        heard = int(record.fields.get("text_end", "0"))
-        if played is not None:
-            segments = await self._client.ledger.segments(
-                self._client.namespace, self.id, record.epoch
-            )
-            heard = _text_heard(segments, played)
-        await self._client.ledger.cancel(
-            self._client.namespace, self.id, "interrupted by a client", heard
+        return self._audio.heard(offset)
+
+    async def interrupt(self, played: int | None = None) -> int:
+        """Stop at once (barge-in); return the code points of the text that were heard.
+
+        ``played``: bytes of the audio that the listener heard, see `heard`; else what was
+        published counts. `listen` ends before this returns.
+        """
+        self._audio.silence()
+        heard = (await self.job.record()).text_end if played is None else self.heard(played)
+        await self._context.ledger.jobs.cancel(
+            self._context.namespace, self.id, "interrupted by a client", heard
         )
-        self._written.close()
+        self._text.close()
         return heard
 
-    async def _follow(self) -> None:
-        try:
-            async for chunk in self.job.stream(linear=self._linear):
-                self._heard.take(chunk)
-        except SpeechFleetError as error:
-            self._heard.fail(error)
+
+def _no_capacity(id: str, timeout: float) -> NoCapacity:
+    return NoCapacity(
+        f"no worker took session {id!r} within {timeout:g} s: all that take sessions are full, or "
+        "there is none (speechfleet worker --lanes session)"
+    )
 
 
-def _text_heard(segments: list[Segment], played: int) -> int:
-    """The text before it was heard; inside a segment in proportion to the audio."""
-    heard = 0
-    for segment in segments:
-        if played < segment.end:
-            share = max(0, played - segment.start) / (segment.end - segment.start)
-            inside = int(share * (segment.text_end - segment.text_start))
-            return segment.text_start + inside if inside else heard
-        heard = segment.text_end
-    return heard
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class _Written:
-    """The text as its client knows it, and what of it the server is known to hold."""
+async def _raise_if_failed(job: AsyncJob) -> None:
+    """Raise the error that a session failed with, if its listener has not heard it yet."""
+    record = await job.record()
+    if record.state is State.FAILED:
+        raise_unless_succeeded(record)
 
-    def __init__(self, client: AsyncClient, id: str, request: Request) -> None:
-        self._client = client
+
+class _PushedText:
+    """The text as its client knows it, and how much of it the server is known to hold."""
+
+    def __init__(self, context: Context, id: str, request: Request) -> None:
+        self._context = context
         self._id = id
         self.request = request
         self._known = 0
@@ -252,12 +270,36 @@ class _Written:
     def complete(self) -> bool:
         return not self.request.open
 
+    async def submit(self) -> None:
+        """Submit the session. Raises Conflict where its id is taken."""
+        jobs, namespace = self._context.ledger.jobs, self._context.namespace
+        submitted = await jobs.submit(namespace, self._id, self.request)
+        if not submitted.new:
+            raise Conflict(
+                f"session {self._id!r} is there already ({submitted.state}): take another id, or "
+                "resume=True to go on with it"
+            )
+
+    async def take_up(self, job: AsyncJob) -> None:
+        """Take the text of a session that exists. Raises Conflict, JobNotFound."""
+        record = await job.record()
+        if record.request.digest != self.request.digest:
+            raise Conflict(f"session {self._id!r} speaks with another model, voice or option")
+        self.request = record.request
+
+    async def wait_for_worker(self, job: AsyncJob, opened: asyncio.Queue[bytes]) -> None:
+        """Return once a worker holds the session; ``opened`` hears of it."""
+        patience_s = self._context.settings.redis_patience
+        while (await outlast(patience_s, job.record)).state is State.QUEUED:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(opened.get(), OPENING_POLL_INTERVAL_S)
+
     async def extend(self, text: str) -> None:
-        """Raises TextDiverged, TextComplete, and changes nothing then."""
+        """Send a longer text. Raises TextDiverged, TextComplete, and changes nothing then."""
         before = self.request
         if not text.startswith(before.text):
             raise TextDiverged(before.text, text)
-        check_text(text, self._client.settings.session_text, "SPEECHFLEET_SESSION_TEXT")
+        check_text(text, self._context.settings.session_text, "SPEECHFLEET_SESSION_TEXT")
         self.request = replace(before, text=text)
         try:
             await self.send()
@@ -270,76 +312,32 @@ class _Written:
         self.close()
 
     def close(self) -> None:
-        """There is nothing more to send."""
+        """Note that there is nothing more to send."""
         self.request = replace(self.request, open=False)
 
-    async def send(self, *, complete: bool = False, sign: bool = False) -> None:
-        """What the server does not hold yet; the record is written again where Redis lost it.
+    async def send_signs(self) -> None:
+        """Show that the client lives, though it may write nothing for a while."""
+        while not self.complete:
+            await asyncio.sleep(self._context.settings.session_vanished / SIGNS_OF_LIFE)
+            with contextlib.suppress(SpeechFleetError):
+                await self.send(only_sign=True)
 
-        ``sign``: nothing new, only that the client lives.
+    async def send(self, *, complete: bool = False, only_sign: bool = False) -> None:
+        """Send what the server does not hold yet, waiting for a Redis that is away.
+
+        A record that Redis lost is written again. ``only_sign``: nothing new, only that the
+        client lives.
         """
-        ledger, namespace = self._client.ledger, self._client.namespace
-        text = self.request.text[: self._known] if sign else self.request.text
-        try:
-            await ledger.push(namespace, self._id, text, self._known, complete=complete)
-        except JobNotFound:
-            await ledger.submit(namespace, self._id, self.request, "again")
-            await ledger.push(namespace, self._id, text, complete=complete)
+        text = self.request.text[: self._known] if only_sign else self.request.text
+        await outlast(
+            self._context.settings.redis_patience, lambda: self._send(text, complete=complete)
+        )
         self._known = max(self._known, len(text))
 
-
-class _Heard:
-    """The latest chunk, for one who asks now and then and for one who waits for more."""
-
-    def __init__(self) -> None:
-        self._latest = Chunk(b"", 0, 0, 0, _snapshot=AudioBuffer().snapshot())
-        self._pushed = 0
-        self._given = 0
-        self._rewound = False
-        self._changed = asyncio.Event()
-        self._error: SpeechFleetError | None = None
-
-    def take(self, chunk: Chunk) -> None:
-        if chunk.rewound:
-            self._rewound = self._rewound or chunk.offset < self._given
-            self._given = min(self._given, chunk.offset)
-            self._pushed = min(self._pushed, chunk.offset)
-        self._latest = chunk
-        self._changed.set()
-
-    def fail(self, error: SpeechFleetError) -> None:
-        self._error = error
-        self._changed.set()
-
-    def raise_failure(self) -> None:
-        if self._error is not None:
-            raise self._error
-
-    def nothing(self) -> Chunk:
-        return replace(self._latest, is_last=True)
-
-    def pushed(self) -> Chunk:
-        """All so far; the delta is what came since this was asked last."""
-        start, self._pushed = self._pushed, self._latest.total
-        return self._since(start, rewound=False)
-
-    async def chunks(self) -> AsyncGenerator[Chunk, None]:
-        """From the first byte to the last, as much at a time as there is."""
-        self._given = 0
-        self._changed.set()
-        while True:
-            await self._changed.wait()
-            self._changed.clear()
-            start, rewound = self._given, self._rewound
-            chunk = self._since(start, rewound=rewound)
-            if chunk.delta or rewound or chunk.is_last:
-                self._given, self._rewound = chunk.total, False
-                yield chunk
-            if chunk.is_last:
-                return
-            if not self._changed.is_set():
-                self.raise_failure()
-
-    def _since(self, start: int, *, rewound: bool) -> Chunk:
-        latest = self._latest
-        return replace(latest, delta=bytes(latest.audio[start:]), offset=start, rewound=rewound)
+    async def _send(self, text: str, *, complete: bool) -> None:
+        jobs, namespace = self._context.ledger.jobs, self._context.namespace
+        try:
+            await jobs.push(namespace, self._id, text, self._known, complete=complete)
+        except JobNotFound:
+            await jobs.submit(namespace, self._id, self.request, "again")
+            await jobs.push(namespace, self._id, text, complete=complete)

@@ -1,4 +1,4 @@
-"""Everything a user can set, read from the environment in this one place.
+"""The settings: this module alone reads the variables ``SPEECHFLEET_*``.
 
 Provider keys are not here: each SDK's own variable is read by the adapter, in the worker's
 environment only.
@@ -6,30 +6,60 @@ environment only.
 
 from __future__ import annotations
 
+import json
+import os
 import re
+from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
+from pydantic_settings import NoDecode, SettingsConfigDict, SettingsError
 
+from speechfleet.audio.media_type import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from speechfleet.errors import MisconfiguredError
+from speechfleet.fallback_settings import FallbackSettings
+from speechfleet.gateway_settings import GatewaySettings, split_list
+from speechfleet.speakable import SpeakableMode
+from speechfleet.tenant_settings import TenantSettings
+
+PREFIX = "SPEECHFLEET_"
+DEFAULT_MODEL = "local/auto"
+"""It needs no key: English is spoken by hibari, every other language by espeak-ng."""
 
 
 class Endpoint(BaseModel):
-    """One more server that speaks a provider's protocol, under a name of its own."""
+    """A further server that speaks a provider's protocol, with a name of its own."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     adapter: str = Field("openai", description="whose protocol it speaks")
     base_url: str
     key_env: str | None = Field(None, description="the variable that holds its key; None: no key")
-    sample_rate: int | None = Field(None, gt=0, description="of its raw PCM, where not 24000")
+    sample_rate: int | None = Field(
+        None,
+        ge=MIN_SAMPLE_RATE,
+        le=MAX_SAMPLE_RATE,
+        description="of its raw PCM, where not 24000",
+    )
     limits: dict[str, int] = Field(default_factory=dict, description="e.g. input, slots")
+    request_fields: dict[str, JsonValue] = Field(
+        default_factory=dict, description="further fields of every request, as the server has them"
+    )
 
 
 class Limits(BaseModel):
-    """What all workers together may ask of one model of a provider's account."""
+    """The rate limits of one model, for all workers together."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -42,7 +72,7 @@ UNLIMITED = Limits()
 
 
 class Price(BaseModel):
-    """What a model's provider asks for speech; estimates and limits of cost go by it."""
+    """The price of a model; cost estimates and spending limits use it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -64,27 +94,72 @@ class Timeouts(BaseModel):
     call: float = Field(300.0, gt=0, description="the whole call")
 
 
-class Settings(BaseSettings):
-    """Environment variables are the field names in capitals behind ``SPEECHFLEET_``."""
+class Settings(FallbackSettings, GatewaySettings, TenantSettings):
+    """Hold all settings; the variables are ``SPEECHFLEET_`` and the field name in capitals."""
 
     model_config = SettingsConfigDict(
-        env_prefix="SPEECHFLEET_", env_nested_delimiter="__", frozen=True, extra="ignore"
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,  # docker compose passes what is not set as ""
+        frozen=True,
+        extra="ignore",
     )
 
     redis_url: SecretStr | None = Field(
-        None, description="redis://, rediss://, unix:// or sentinel://host:port/service/db"
+        None,
+        description="redis://, rediss:// (TLS), unix://, sentinel://host:port/service/db or "
+        "sentinels:// (TLS)",
+    )
+    redis_tls_ca: Path | None = Field(
+        None, description="file of the CAs that sign Redis' certificate; else the system's"
+    )
+    redis_tls_cert: Path | None = Field(
+        None, description="file of the certificate to show to Redis, where it demands one"
+    )
+    redis_tls_key: Path | None = Field(None, description="file of that certificate's key")
+    redis_connect_timeout: float = Field(5.0, gt=0, description="seconds to connect to Redis")
+    redis_timeout: float = Field(
+        30.0,
+        gt=0,
+        description="seconds to wait for a reply while Redis answers no other command either; "
+        "then reconnect",
+    )
+    redis_patience: float = Field(
+        60.0, ge=0, description="seconds that workers, listeners and sessions wait for Redis"
+    )
+    accept_replicas: int = Field(
+        0,
+        ge=0,
+        description="replicas of Redis that must have a job, the end of a session's text, or a "
+        "deletion before the call returns; 0: none",
     )
     store: str | None = Field(None, description="s3://bucket/prefix or file:///folder")
     namespace: str = Field("default", description="separates tenants; part of every key")
+    default_model: str = Field(DEFAULT_MODEL, description="the model of a request that names none")
+
+    speakable: SpeakableMode = Field(
+        "off", description="what of a text is markup and not spoken: auto, markdown, plain, off"
+    )
+    lexicon: Path | None = Field(
+        None, description="file of words that are spoken otherwise than they are written"
+    )
 
     max_text: int = Field(5_000_000, gt=0, description="code points a job")
-    max_attempts: int = Field(5, ge=1, description="provider attempts before a job fails")
+    max_attempts: int = Field(
+        5, ge=1, description="provider attempts without a new segment before a job fails"
+    )
     backoff: float = Field(0.5, gt=0, description="seconds before the first retry; doubles")
     backoff_max: float = Field(60.0, gt=0, description="seconds")
+    retry_after_max: float = Field(
+        600.0, gt=0, description="seconds that a provider's Retry-After may pause a model"
+    )
     record_ttl: float = Field(7 * 86400.0, gt=0, description="seconds a finished job is listed")
     stream_ttl: float = Field(60.0, gt=0, description="seconds a stream outlives its end")
     stream_window: int = Field(32 << 20, gt=0, description="bytes of a long job's audio in Redis")
     stream_bytes: int = Field(512 << 20, gt=0, description="bytes of audio in Redis, all jobs")
+    stream_patience: float = Field(
+        60.0, ge=0, description="seconds that a job waits for room in the chunk streams"
+    )
 
     batch_window: int = Field(2000, ge=1, description="items of a batch under way at once")
 
@@ -119,7 +194,13 @@ class Settings(BaseSettings):
     session_pause: float = Field(
         0.8,
         gt=0,
-        description="seconds without new text after which what there is is said",
+        description="seconds without new text after which an unfinished sentence is spoken",
+    )
+    session_silence: float = Field(
+        3.0,
+        gt=0,
+        description="seconds without audio in mid-sentence after which a session speaks that "
+        "sentence anew; instead of `silence` in SPEECHFLEET_TIMEOUTS, where that is longer",
     )
     session_cold_start: tuple[int, int] = Field(
         (0, 0), description="JSON: code points and words before a session begins to speak"
@@ -127,6 +208,15 @@ class Settings(BaseSettings):
 
     providers: Annotated[dict[str, str], NoDecode] = Field(
         default_factory=dict, description="name=package.module:Class,... : your own"
+    )
+    middleware: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="package.module:Class,... : your own code around jobs; the module must be "
+        "on the workers' PYTHONPATH",
+    )
+    hibari_voices: dict[str, Path] = Field(
+        default_factory=dict,
+        description="JSON: name -> ONNX file of a further voice for hibari, on each worker",
     )
     endpoints: dict[str, Endpoint] = Field(
         default_factory=dict, description="JSON: name -> adapter, base_url, key_env, ..."
@@ -140,43 +230,6 @@ class Settings(BaseSettings):
 
     traces: bool = Field(False, description="OpenTelemetry; where to, say the OTEL_* variables")
 
-    gateway_keys: Annotated[dict[str, str], NoDecode] = Field(
-        default_factory=dict,
-        description="namespace=sha256,... of API keys, see `speechfleet key`; none: loopback only",
-    )
-    gateway_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="origins of other sites whose pages may use the gateway (CORS)"
-    )
-    gateway_aliases: dict[str, str] = Field(
-        default_factory=dict, description='JSON: bare model name -> model; else "openai/" + name'
-    )
-    gateway_body: int = Field(2 << 20, gt=0, description="bytes of a request's body")
-    gateway_text: int = Field(100_000, gt=0, description="code points of a text over HTTP")
-    gateway_streams: int = Field(100, gt=0, description="streams at once of an API key")
-    gateway_patience: float = Field(
-        120.0, gt=0, description="seconds that a request for speech waits for its first audio"
-    )
-    gateway_slow: float = Field(
-        30.0, gt=0, description="seconds without taking a byte after which a listener is cut off"
-    )
-    gateway_cancel: bool = Field(
-        True, description="cancel what only a listener that left had wanted"
-    )
-    gateway_redirect: bool = Field(
-        False, description="answer stored audio by a redirect to a presigned URL (S3)"
-    )
-
-    @field_validator("gateway_keys", mode="before")
-    @classmethod
-    def _keys(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        pairs = [pair.strip().rpartition("=") for pair in value.split(",") if pair.strip()]
-        for namespace, _, digest in pairs:
-            if not namespace or not re.fullmatch("[0-9a-f]{64}", digest):
-                raise ValueError("must be namespace=sha256, ... as `speechfleet key` prints them")
-        return {digest: namespace for namespace, _, digest in pairs}
-
     @field_validator("providers", mode="before")
     @classmethod
     def _pairs(cls, value: Any) -> Any:
@@ -188,21 +241,19 @@ class Settings(BaseSettings):
                 raise ValueError("must be name=package.module:Class, separated by commas")
         return {name.strip(): target.strip() for name, _, target in pairs}
 
-    @field_validator("result_hosts", "gateway_origins", mode="before")
+    @field_validator("result_hosts", "middleware", mode="before")
     @classmethod
-    def _list(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return tuple(item.strip() for item in value.split(",") if item.strip())
-        return value
+    def _lists(cls, value: Any) -> Any:
+        return split_list(value)
 
     def limits_of(self, model: str) -> Limits:
-        """Those of the model, else its provider's for each of its models, else unknown."""
+        """Return the limits of a model, else those of its provider, else none."""
         provider = model.partition("/")[0]
         return self.limits.get(model) or self.limits.get(provider) or UNLIMITED
 
     @property
     def required_store(self) -> str:
-        """The store's URL; MisconfiguredError where none is set."""
+        """The URL of the store. Raises MisconfiguredError where none is set."""
         if self.store is None:
             raise MisconfiguredError(
                 "no object store is set: give SPEECHFLEET_STORE, s3://bucket/prefix or "
@@ -212,19 +263,53 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, **overrides: Any) -> Settings:
-        """From the environment; a wrong value is a MisconfiguredError that names it."""
+        """Read the environment. Raises MisconfiguredError, which names the wrong variable."""
         try:
             return cls(**{name: v for name, v in overrides.items() if v is not None})
         except ValidationError as error:
             first = error.errors()[0]
-            where = "__".join(str(part) for part in first["loc"]).upper()
-            message = f"SPEECHFLEET_{where}: {first['msg']}"
-            raise MisconfiguredError(message) from None
-        except ValueError as error:  # pydantic-settings: a JSON value that does not parse
-            raise MisconfiguredError(f"a SPEECHFLEET_ variable does not parse: {error}") from None
+            field, *path = map(str, first["loc"])
+            inside = f", at {'.'.join(path)}" if path else ""
+            raise MisconfiguredError(f"{_variable(field)}{inside}: {first['msg']}") from None
+        except SettingsError as error:  # a value that is to be JSON and is not
+            raise MisconfiguredError(_parse_failure(error)) from None
+
+
+def set_namespace(namespace: str) -> None:
+    """Set the namespace of this process and of those that it starts."""
+    os.environ[_variable("namespace")] = namespace
+
+
+def unknown_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Find variables that begin as settings do and are none, each with the nearest setting.
+
+    The nearest is "" where none is near.
+    """
+    known = [_variable(field) for field in Settings.model_fields]
+    found = {}
+    for name in sorted(os.environ if environ is None else environ):
+        setting = name.upper().partition("__")[0]
+        if setting.startswith(PREFIX) and setting not in known:
+            near = get_close_matches(setting, known, n=1, cutoff=0.8)
+            found[name] = near[0] if near else ""
+    return found
+
+
+def _variable(field: str) -> str:
+    return f"{PREFIX}{field.upper()}"
+
+
+def _parse_failure(error: SettingsError) -> str:
+    """Name the variable, and the place in its value where the JSON is wrong."""
+    quoted = re.search(r'field "(\w+)"', str(error))
+    name = _variable(quoted[1]) if quoted else f"a {PREFIX} variable"
+    if isinstance(cause := error.__cause__, json.JSONDecodeError):
+        at = f"position {cause.pos}" if cause.lineno == 1 else f"line {cause.lineno}"
+        return f"{name} is not JSON: {cause.msg} at {at}, near {cause.doc[cause.pos :][:20]!r}"
+    return f"{name} does not parse"
 
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
-    """The process's settings, read once."""
+    """Return the settings of the process, which are read once."""
     return Settings.load()

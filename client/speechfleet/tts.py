@@ -1,4 +1,4 @@
-"""The contract: what is said, what comes back, and what a model is.
+"""The contract between models and the fleet: texts, responses, model classes.
 
 This is the domain, and the file to read first. The words and the behaviour are those of
 AgentScope's TTS module (version 1): text goes in and audio comes out *accumulatively*. A
@@ -19,7 +19,7 @@ from __future__ import annotations
 import time
 import uuid
 from abc import ABC, abstractmethod
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,8 +27,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import Any, Literal, Self, TypedDict
 
-BYTES_PER_SAMPLE = 2
-"""s16le: two bytes a sample and channel."""
+from speechfleet.audio.buffer import AudioBuffer, AudioSnapshot
 
 
 class Base64Source(TypedDict):
@@ -48,7 +47,7 @@ class AudioBlock(TypedDict):
 
 @dataclass
 class Msg:
-    """What is to be said. ``id`` keys everything: the job, its stream, its session, its audio.
+    """A text to be spoken. ``id`` keys the job, its stream, its session and its audio.
 
     ``content`` is a string, or a list of content blocks of which those of type ``text`` are
     spoken, joined by line ends. ``speech`` is the audio once it has been spoken.
@@ -61,140 +60,26 @@ class Msg:
     speech: AudioBlock | None = None
 
     def text(self) -> str:
-        """The text to be spoken, "" where there is none."""
+        """Return the text to be spoken, "" where there is none."""
         if self.content is None or isinstance(self.content, str):
             return self.content or ""
         blocks = (b for b in self.content if isinstance(b, dict) and b.get("type") == "text")
         return "\n".join(str(block.get("text") or "") for block in blocks)
 
     def get_text_content(self) -> str | None:
-        """AgentScope's name for `text`; None where there is none."""
+        """Return the text under AgentScope's name; None where there is none."""
         return self.text() or None
 
 
 @dataclass
 class TTSUsage:
-    """What a call cost: tokens where the provider counts them, characters as it bills them."""
+    """The cost of a call: tokens where the provider counts them, characters as it bills."""
 
     input_tokens: int = 0
     output_tokens: int = 0
     time: float = 0.0
     characters: int = 0
     type: Literal["tts"] = "tts"
-
-
-class _Run:
-    """Bytes that only ever grow, so what was read of them never changes.
-
-    Pieces stay as they came, uncopied, until somebody asks for a view of more than the last;
-    then they go into one block, each byte once (and again whenever the block doubles).
-    """
-
-    def __init__(self, data: bytes = b"", encoded: str = "") -> None:
-        self._pieces = [data]
-        self._block = bytearray()
-        self._merged = 0
-        self._encoded = encoded
-        self.length = len(data)
-
-    def append(self, data: bytes) -> None:
-        self._pieces.append(data)
-        self.length += len(data)
-
-    def view(self, length: int) -> memoryview:
-        if length > self._merged:
-            self._merge()
-        return memoryview(self._block).toreadonly()[:length]
-
-    def between(self, start: int, end: int) -> bytes | memoryview:
-        last = self._pieces[-1] if self._pieces else b""
-        if end == self.length and start == end - len(last):
-            return last
-        return self.view(end)[start:]
-
-    def base64(self, length: int, *, last: bool) -> str:
-        if last:
-            whole = length // 3 * 3
-            return self._encode_to(whole) + b64encode(self.view(length)[whole:]).decode("ascii")
-        return self._encode_to(length // 6 * 6)
-
-    def cut(self, length: int) -> _Run:
-        """Another run that begins with the first ``length`` bytes of this one."""
-        return _Run(bytes(self.view(length)), self._encoded[: length // 3 * 4])
-
-    def _merge(self) -> None:
-        if self.length > len(self._block):
-            block = bytearray(max(self.length, 2 * len(self._block), 1 << 14))
-            block[: self._merged] = memoryview(self._block)[: self._merged]
-            self._block = block
-        for piece in self._pieces:
-            # A slice assignment of equal length does not resize, which live views would forbid.
-            self._block[self._merged : self._merged + len(piece)] = piece
-            self._merged += len(piece)
-        self._pieces.clear()
-
-    def _encode_to(self, end: int) -> str:
-        done = len(self._encoded) // 4 * 3
-        if end > done:
-            self._encoded += b64encode(self.view(end)[done:]).decode("ascii")
-        return self._encoded[: end // 3 * 4]
-
-
-class AudioBuffer:
-    """One growing run of bytes that hands out snapshots which never change.
-
-    Appending and taking a snapshot copy nothing; `view(n)` is a read-only view of the first
-    ``n`` bytes. The total cost is linear in the bytes appended. Truncating goes on in a copy,
-    so whoever holds a snapshot keeps its bytes.
-    """
-
-    def __init__(self) -> None:
-        self._run = _Run()
-
-    def __len__(self) -> int:
-        return self._run.length
-
-    def append(self, data: bytes | bytearray | memoryview) -> None:
-        self._run.append(bytes(data))
-
-    def truncate(self, length: int) -> None:
-        """Forget what lies past ``length``; no-op where nothing does."""
-        if length < len(self):
-            self._run = self._run.cut(length)
-
-    def view(self, length: int | None = None) -> memoryview:
-        length = len(self) if length is None else length
-        if not 0 <= length <= len(self):
-            raise ValueError(f"the buffer holds {len(self)} bytes, not {length}")
-        return self._run.view(length)
-
-    def snapshot(self) -> AudioSnapshot:
-        """All the audio there is now, whatever becomes of the buffer."""
-        return AudioSnapshot(self._run, len(self))
-
-
-@dataclass(frozen=True, slots=True)
-class AudioSnapshot:
-    """The audio of one moment. It never changes, and its base64 is prefix-stable."""
-
-    _run: _Run
-    length: int
-
-    @property
-    def view(self) -> memoryview:
-        return self._run.view(self.length)
-
-    def since(self, start: int) -> bytes | memoryview:
-        """The bytes [start, length); without a copy where that is what was appended last."""
-        return self._run.between(start, self.length)
-
-    def base64(self, *, last: bool) -> str:
-        """Each byte is encoded once, however many snapshots are asked.
-
-        Unless ``last``, up to five bytes are held back so that the text ends on a whole group
-        of 3 bytes and a whole sample of 2, and so is a prefix of every later one.
-        """
-        return self._run.base64(self.length, last=last)
 
 
 class TTSResponse:
@@ -240,7 +125,7 @@ class TTSResponse:
         usage: TTSUsage | None = None,
         id: str | None = None,
     ) -> TTSResponse:
-        """The audio that a buffer holds now (it may go on growing), or held at a snapshot."""
+        """Make a response of the audio that a buffer holds now, or held at a snapshot."""
         response = cls(None, usage=usage, is_last=is_last, id=id)
         response._audio = audio.snapshot() if isinstance(audio, AudioBuffer) else audio
         response._media_type = media_type
@@ -265,13 +150,13 @@ class TTSResponse:
 
     @property
     def media_type(self) -> str:
-        """As in ``content``, without making the base64; "" where there is no audio."""
+        """Return the type as in ``content``, without making the base64; "" without audio."""
         if self._audio is not None:
             return self._media_type
         return self._content["source"]["media_type"] if self._content else ""
 
     def audio_from(self, start: int) -> bytes | memoryview:
-        """The raw bytes [start, end of this response), decoding no more than these."""
+        """Return the raw bytes from ``start`` on, decoding no more than these."""
         if self._audio is not None:
             return self._audio.since(start)
         if self._content is None:
@@ -298,7 +183,7 @@ class TTSResponse:
 class TTSModelBase(ABC):
     """A speech model, with or without a fleet around it.
 
-    Two kinds, told apart by ``supports_streaming_input``:
+    ``supports_streaming_input`` tells two kinds apart:
 
     - *Whole text*: only `synthesize`, which may be called again while earlier calls are under
       way. ``connect`` and ``close`` are not called.

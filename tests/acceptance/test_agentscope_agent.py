@@ -1,108 +1,33 @@
-"""AgentScope's own agents, of the version that the extra installs, speaking through a fleet."""
+"""AgentScope 2: its agents with its own middleware, and with ours, speaking through a fleet."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import re
-import subprocess
-import sys
-import threading
-from base64 import b64decode
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import AsyncIterator, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from agentscope.agent import ReActAgent
-from agentscope.formatter import FormatterBase
-from agentscope.message import Msg, TextBlock, ThinkingBlock, ToolUseBlock
-from agentscope.model import ChatModelBase, ChatResponse
-from agentscope.pipeline import stream_printing_messages
-from agentscope.tool import Toolkit, ToolResponse
-from agentscope.tts import TTSModelBase
+from agentscope.event import (
+    DataBlockDeltaEvent,
+    DataBlockStartEvent,
+    ReplyEndEvent,
+    TextBlockDeltaEvent,
+)
+from agentscope.message import TextBlock, ThinkingBlock, ToolCallBlock
+from agentscope.middleware import MiddlewareBase, TTSMiddleware
+from redis.asyncio import ConnectionPool
 
 from speechfleet import AsyncClient, State
-from speechfleet.integrations.agentscope import FleetTTSModel
-from speechfleet.local import EmbeddedFleet
-from speechfleet_worker.testing.dashscope_realtime_server import DashScopeRealtimeServer
-from speechfleet_worker.testing.wire import speech as provided
-from tests.acceptance.conftest import MODEL, ROOT, Stage, spoken, staged
+from speechfleet.errors import FleetUnavailable
+from speechfleet.integrations.agentscope import FleetCredential, FleetTTSMiddleware, FleetTTSModel
+from tests.support.agentscope_agents import Heard, Script, agent, heard, writing
+from tests.support.gateways import ESPEAK
+from tests.support.stage import MODEL, Stage, spoken, staged
 
-README = ROOT / "README.md"
-
-Step = Sequence[list[Any]]
-"""What the language model answers to one call: content blocks, piece by piece, accumulated."""
-
-
-class Plain(FormatterBase):
-    async def format(self, msgs: list[Msg], **_: Any) -> list[dict[str, Any]]:
-        return [{"role": msg.role, "content": msg.get_text_content()} for msg in msgs]
-
-
-class Script(ChatModelBase):
-    """A language model that says what is written for it."""
-
-    def __init__(self, *steps: Step, stream: bool = True) -> None:
-        super().__init__("script", stream)
-        self._steps = iter(steps)
-        self.said = asyncio.Event()
-        self.hang = False
-
-    async def __call__(
-        self, *_: Any, **__: Any
-    ) -> ChatResponse | AsyncGenerator[ChatResponse, None]:
-        step = next(self._steps)
-        return self._say(step) if self.stream else ChatResponse(content=step[-1])
-
-    async def _say(self, step: Step) -> AsyncGenerator[ChatResponse, None]:
-        for content in step:
-            yield ChatResponse(content=content)
-        self.said.set()
-        if self.hang:
-            await asyncio.Event().wait()
-
-
-def text(words: str) -> TextBlock:
-    return TextBlock(type="text", text=words)
-
-
-def writing(*lines: str) -> Step:
-    """Four characters at a time."""
-    whole = " ".join(lines)
-    return [[text(whole[:end])] for end in range(4, len(whole) + 4, 4)]
-
-
-def agent(model: Script, speech: FleetTTSModel, toolkit: Toolkit | None = None) -> ReActAgent:
-    assert isinstance(speech, TTSModelBase)
-    agent = ReActAgent(
-        name="assistant",
-        sys_prompt="Speak.",
-        model=model,
-        formatter=Plain(),
-        toolkit=toolkit,
-        tts_model=speech,
-    )
-    agent.set_console_output_enabled(False)
-    return agent
-
-
-async def heard(agent: ReActAgent) -> dict[str, bytes]:
-    """What a player plays of each message: of every answer only what it did not have yet."""
-    played: dict[str, str] = {}
-    replies: Any = stream_printing_messages(
-        [agent], agent(Msg("user", "Well?", "user")), yield_speech=True
-    )
-    async for msg, _, speech in replies:
-        so_far = played.setdefault(msg.id, "")
-        if speech is not None:
-            source = speech["source"]
-            assert source["media_type"] == "audio/pcm;rate=24000"
-            assert source["data"].startswith(so_far), "one growing string"
-            played[msg.id] = source["data"]
-    return {id: b64decode(data) for id, data in played.items()}
+LINES = ["The agent says one sentence.", "Then it says another one."]
 
 
 @pytest.fixture(scope="module")
@@ -118,160 +43,213 @@ async def client(stage: Stage) -> AsyncIterator[AsyncClient]:
         yield client
 
 
-@contextmanager
-def chat_server(answer: str) -> Iterator[str]:
-    """A language model behind DashScope's protocol, as far as a streamed answer needs it."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(200)
-            self.send_header("Content-Type", "text/event-stream")
-            self.end_headers()
-            for word in re.findall(r"\S+\s*", answer):
-                message = {"role": "assistant", "content": word}
-                output = {"choices": [{"finish_reason": "null", "message": message}]}
-                data = json.dumps({"output": output, "usage": {}, "request_id": "1"})
-                event = f"id:1\nevent:result\n:HTTP_STATUS/200\ndata:{data}\n\n"
-                self.wfile.write(event.encode())
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/api/v1"
-        server.shutdown()
-        thread.join()
+def speech(
+    kind: str, client: AsyncClient | None, *, strict: bool = False, **keywords: Any
+) -> MiddlewareBase:
+    """A middleware that speaks: ours, or AgentScope's with a model of ours."""
+    if kind == "our middleware":
+        return FleetTTSMiddleware(MODEL, client=client, strict=strict, **keywords)
+    realtime = kind == "a session"
+    return TTSMiddleware(
+        FleetTTSModel(MODEL, client=client, realtime=realtime, strict=strict, **keywords)
+    )
 
 
-LINES = ["The agent says one sentence.", "Then it says another one."]
+EVERY_KIND = pytest.mark.parametrize("kind", ["a session", "a job", "our middleware"])
 
 
 @pytest.mark.parametrize("language_model", ["streams", "answers at once"])
-@pytest.mark.parametrize("realtime", [True, False], ids=["session", "job"])
-@pytest.mark.parametrize("stream", [True, False], ids=["chunks", "one answer"])
+@EVERY_KIND
 async def test_a_reply_is_heard_whole_and_once(
-    client: AsyncClient, stream: bool, realtime: bool, language_model: str
+    client: AsyncClient, kind: str, language_model: str
 ) -> None:
-    lines = [f"{line[:-1]} {stream} {realtime} {language_model}." for line in LINES]
+    lines = [f"{line[:-1]} {kind} {language_model}." for line in LINES]
     model = Script(writing(*lines), stream=language_model == "streams")
-    speech = FleetTTSModel(MODEL, stream=stream, client=client, realtime=realtime)
-    [(id, audio)] = (await heard(agent(model, speech))).items()
-    assert audio == spoken(lines)
-    status = await client.job(id).status()
-    assert (status.state, status.lane) == (State.SUCCEEDED, "session" if realtime else "live")
+    replies = await heard(agent(model, speech(kind, client)))
+    assert replies.audio == [spoken(lines)]
+    assert replies.rates == [24_000]
+    assert replies.text == " ".join(lines)
+    assert isinstance(replies.events[-1], ReplyEndEvent)
 
 
-async def test_steps_with_tools_are_messages_of_their_own(client: AsyncClient) -> None:
-    """A step that only thinks and calls a tool has no sound, and no job."""
-    toolkit = Toolkit()
-    toolkit.register_tool_function(look)
-    call = ToolUseBlock(type="tool_use", id="1", name="look", input={})
-    thought = ThinkingBlock(type="thinking", thinking="Hm.")
-    again = ToolUseBlock(type="tool_use", id="2", name="look", input={})
+async def test_one_answer_holds_all_of_the_audio(client: AsyncClient) -> None:
+    tts = TTSMiddleware(FleetTTSModel(MODEL, stream=False, client=client))
+    replies = await heard(agent(Script(writing("All of it at once.")), tts))
+    assert replies.audio == [spoken(["All of it at once."])]
+    assert replies.deltas == 1
+
+
+@EVERY_KIND
+async def test_each_text_block_between_tools_is_spoken(client: AsyncClient, kind: str) -> None:
+    """Steps that only think or call a tool have no sound."""
+    lines = [f"Let me look, {kind}.", f"It is sunny, {kind}."]
+    call = ToolCallBlock(id="1", name="look", input="{}")
+    again = ToolCallBlock(id="2", name="look", input="{}")
     model = Script(
-        [[text("I shall look.")], [text("I shall look."), call]],
-        [[thought], [thought, again]],
-        writing("There is nothing."),
+        [*writing(lines[0]), [call]], [[ThinkingBlock(thinking="Hm.")], [again]], writing(lines[1])
     )
-    played = await heard(agent(model, FleetTTSModel(MODEL, client=client), toolkit))
-    silent = [id for id, audio in played.items() if not audio]
-    assert [audio for audio in played.values() if audio] == [
-        spoken(["I shall look."]), spoken(["There is nothing."]),
-    ]  # fmt: skip
-    known = {job.id for job in await client.jobs()}
-    assert silent
-    assert not known & set(silent)
+    replies = await heard(agent(model, speech(kind, client), tool=True))
+    assert replies.audio == [spoken([line]) for line in lines]
 
 
-async def look() -> ToolResponse:
-    """Look."""
-    return ToolResponse(content=[text("Nothing.")])
+async def test_a_block_is_a_session_that_anybody_may_follow(client: AsyncClient) -> None:
+    replies = await heard(
+        agent(Script(writing("Follow me.")), FleetTTSMiddleware(MODEL, client=client))
+    )
+    [block] = {
+        (e.reply_id, e.block_id) for e in replies.events if isinstance(e, TextBlockDeltaEvent)
+    }
+    job = client.job(".".join(block))
+    assert (await job.status()).state is State.SUCCEEDED
+    assert b"".join([chunk.delta async for chunk in job.stream()]) == spoken(["Follow me."])
 
 
-@pytest.mark.parametrize("moment", ["while it writes", "while it speaks"])
-async def test_an_interrupted_reply_falls_silent_and_the_next_is_heard(
-    client: AsyncClient, stage: Stage, moment: str
+async def test_our_middleware_sends_audio_while_the_language_model_pauses(
+    client: AsyncClient,
 ) -> None:
-    first = f"This is interrupted {moment}."
-    speech = FleetTTSModel(MODEL, client=client, chunks=300)
-    model = Script(writing(first, "And so on, and so on."), writing("As you like."))
-    model.hang = moment == "while it writes"
-    speaker = agent(model, speech)
-    reply = asyncio.create_task(heard(speaker))
-    await model.said.wait()
-    await stage.ledger.until("start", [first])
-    await speaker.interrupt()
+    model = Script(writing("The first sentence, then a pause. And"))
+    model.hang = True
+    reply = asyncio.create_task(
+        heard(agent(model, FleetTTSMiddleware(MODEL, client=client)), until=DataBlockDeltaEvent)
+    )
     async with asyncio.timeout(10):
-        [id, *_] = await reply
-    assert (await client.job(id).status()).state is State.CANCELLED
+        replies = await reply
+    assert replies.rates == [24_000]
+
+
+async def test_tools_do_not_wait_for_the_speech(client: AsyncClient) -> None:
+    line = "This takes a while."
+    model = Script(
+        [*writing(line), [ToolCallBlock(id="1", name="look", input="{}")]], writing("Done.")
+    )
+    tts = FleetTTSMiddleware(MODEL, client=client, options={"pace": 0.1})
+    replies = await heard(agent(model, tts, tool=True))
+    kinds = [type(event).__name__ for event in replies.events]
+    assert kinds.index("ToolResultEndEvent") < kinds.index("DataBlockEndEvent")
+    assert replies.audio == [spoken([line]), spoken(["Done."])]
+
+
+async def test_many_agents_share_one_middleware(client: AsyncClient) -> None:
+    tts = FleetTTSMiddleware(MODEL, client=client)
+    lines = [f"I am agent number {n}." for n in range(5)]
+    replies = await asyncio.gather(*(heard(agent(Script(writing(each)), tts)) for each in lines))
+    assert [reply.audio for reply in replies] == [[spoken([line])] for line in lines]
+
+
+async def test_a_second_reply_over_one_model_is_mute_and_says_so(
+    client: AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    tts = TTSMiddleware(FleetTTSModel(MODEL, client=client))
+    slow, quick = Script(writing("The first is heard.")), Script(writing("The second is not."))
+    slow.pause = asyncio.Event()
+    first = asyncio.create_task(heard(agent(slow, tts)))
+    await slow.asked.wait()
+    second = await heard(agent(quick, tts))
+    slow.pause.set()
+    assert second.audio == []
+    assert (await first).audio == [spoken(["The first is heard."])]
+    assert any("has no sound" in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize(
+    ("kind", "moment"),
+    [
+        ("a session", "while it writes"),
+        ("a session", "while it speaks"),
+        ("our middleware", "while it writes"),
+        ("our middleware", "while it speaks"),
+        ("a job", "while it speaks"),
+    ],
+)
+async def test_an_interrupted_reply_falls_silent_and_the_next_is_heard(
+    client: AsyncClient, stage: Stage, kind: str, moment: str
+) -> None:
+    first = f"This is interrupted {moment}, {kind}."
+    tts = speech(kind, client, options={"chunks": 300})
+    model = Script(writing(first, "And so on, and so on."))
+    model.hang = moment == "while it writes"
+    reply = asyncio.create_task(heard(agent(model, tts)))
+    await stage.ledger.until("start", [first])
+    reply.cancel()
+    async with asyncio.timeout(10):
+        outcome = await asyncio.gather(reply, return_exceptions=True)
+    assert isinstance(outcome[0], Heard | asyncio.CancelledError)
     await stage.ledger.until("closed", [first])
-    model.hang = False
-    speech = FleetTTSModel(MODEL, client=client)
-    speaker.tts_model = speech
-    assert list((await heard(speaker)).values())[-1] == spoken(["As you like."])
+    replies = await heard(agent(Script(writing("As you like.")), speech(kind, client)))
+    assert replies.audio == [spoken(["As you like."])]
 
 
-async def test_a_fleet_that_is_down_does_not_cost_the_reply(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@EVERY_KIND
+async def test_a_consumer_that_leaves_ends_the_speech(
+    client: AsyncClient, stage: Stage, kind: str
+) -> None:
+    line = f"Nobody wants this, {kind}."
+    tts = speech(kind, client, options={"chunks": 300})
+    model = Script(writing(line, "Nor this."))
+    await heard(agent(model, tts), until=DataBlockStartEvent)
+    await stage.ledger.until("closed", [line])
+
+
+@EVERY_KIND
+async def test_a_fleet_that_is_down_costs_the_speech_and_not_the_reply(
+    kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("SPEECHFLEET_REDIS_URL", f"unix://{tmp_path}/nothing")
-    for realtime in (True, False):
-        speaker = agent(Script(writing("No sound.")), FleetTTSModel(MODEL, realtime=realtime))
-        caplog.clear()
-        [audio] = (await heard(speaker)).values()
-        assert audio == b""
-        assert [r.name for r in caplog.records if "without speech" in r.message] == [
-            "speechfleet.integrations.agentscope"
-        ]
-        [*_, answer] = await speaker.memory.get_memory()
-        assert answer.get_text_content() == "No sound."
+    replies = await heard(agent(Script(writing("No sound.")), speech(kind, None)))
+    assert (replies.audio, replies.text) == ([], "No sound.")
+    assert isinstance(replies.events[-1], ReplyEndEvent)
+    assert [r.name for r in caplog.records if "without speech" in r.message] == [
+        "speechfleet.integrations.agentscope"
+    ]
+    with pytest.raises(FleetUnavailable):
+        await heard(agent(Script(writing("No sound.")), speech(kind, None, strict=True)))
 
 
-PLAYER = """
-import atexit, os
-
-class OutputStream:
-    \"""Sounds like a loudspeaker: keeps what it was given.\"""
-    def __init__(self, samplerate, **_):
-        assert samplerate == 24000
-        self.file = open(os.environ["PLAYED"], "ab")
-    def start(self): pass
-    def write(self, floats): self.file.write((floats * 32768).astype("int16").tobytes())
-    def close(self): self.file.close()
-"""
-
-
-def test_the_program_of_the_readme(tmp_path: Path) -> None:
-    section = README.read_text("utf-8").split("### An agent that speaks")[1]
-    found = re.search(r"```python\n(.*?)```", section, re.DOTALL)
-    assert found is not None
-    (tmp_path / "sounddevice.py").write_text(PLAYER)
-    (tmp_path / "program.py").write_text(found[1])
-    lines = ["A fleet is a number of ships.", "They sail together."]
-    with (
-        DashScopeRealtimeServer(milliseconds=10).thread() as provider,
-        chat_server(" ".join(lines)) as chat,
-        EmbeddedFleet(
-            tmp_path / "data", lanes=["session"], environ=provider.environment()
-        ) as fleet,
-    ):
-        done = subprocess.run(
-            [sys.executable, str(tmp_path / "program.py")],
-            env={
-                "PYTHONPATH": str(tmp_path),
-                "PLAYED": str(tmp_path / "played"),
-                "DASHSCOPE_API_KEY": "sk-test",
-                "DASHSCOPE_HTTP_BASE_URL": chat,
-                "SPEECHFLEET_REDIS_URL": fleet.redis_url,
-                "SPEECHFLEET_STORE": fleet.store_url,
-            },
-            capture_output=True, text=True, timeout=50, check=False,
-        )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert " ".join(lines) in done.stdout
-    assert (tmp_path / "played").read_bytes() == b"".join(
-        provided(line, milliseconds=10) for line in lines
+async def test_a_text_without_words_opens_nothing(client: AsyncClient) -> None:
+    before = {job.id for job in await client.jobs()}
+    replies = await heard(
+        agent(
+            Script([[ThinkingBlock(thinking="Hm.")], [TextBlock(text=" ", id="t")]]),
+            speech("a job", client),
+        )
     )
+    assert replies.audio == []
+    assert {job.id for job in await client.jobs()} == before
+
+
+async def test_the_service_of_agentscope_offers_the_fleet_and_speaks_by_it(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_app = pytest.importorskip("agentscope.app", exc_type=ImportError).create_app
+    storage = import_module("agentscope.app.storage")
+    bus = import_module("agentscope.app.message_bus").InMemoryMessageBus()
+    workspaces = import_module("agentscope.app.workspace_manager").LocalWorkspaceManager
+    get_tts_model = import_module("agentscope.app._service._tts_model").get_tts_model
+    pool = ConnectionPool.from_url(stage.fleet.redis_url)
+    monkeypatch.setenv("SPEECHFLEET_REDIS_URL", stage.fleet.redis_url)
+    app = create_app(
+        storage.RedisStorage(connection_pool=pool),
+        bus,
+        workspaces(str(tmp_path)),
+        extra_credentials=[FleetCredential],
+        enable_channel_worker=False,
+        enable_scheduler=False,
+    )
+    web = httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://service", headers={"X-User-ID": "u"}
+    )
+    async with app.router.lifespan_context(app), web:
+        offered = (await web.get("/tts-model/", params={"provider": "speechfleet"})).json()
+        assert ESPEAK in [card["name"] for card in offered["models"]]
+        fleet = {"redis_url": stage.fleet.redis_url, "store": stage.fleet.store_url}
+        data = {"type": "speechfleet", "name": "fleet", **fleet}
+        made = await web.post("/credential/", json={"data": data})
+        chosen = storage.TTSModelConfig(
+            type="speechfleet", credential_id=made.json()["credential_id"], model=ESPEAK,
+            parameters={"voice": "en-us"},
+        )  # fmt: skip
+        model = await get_tts_model("u", chosen, app.state.resource_access_service)
+        replies = await heard(agent(Script(writing("Hello.")), TTSMiddleware(model)))
+    await pool.disconnect()
+    assert replies.rates == [22_050]
+    assert len(replies.audio[0]) > 10_000

@@ -16,16 +16,17 @@ from typing import Any
 
 import pytest
 
-from speechfleet import wav
+from speechfleet.audio import wav
+from speechfleet.batch.output_folder import OutputFolder
 from speechfleet.cli.app import run
-from speechfleet.corpus.folder import Folder
 from speechfleet.corpus.item import Item
 from speechfleet.errors import BatchStopped, InvalidRequest, JobNotFound
-from speechfleet.jobs import State
 from speechfleet.ledger import BatchState
+from speechfleet.lifecycle import State
 from speechfleet.sync import Client
-from tests.acceptance.conftest import MODEL, PROVIDERS, Stage, sentences, staged
-from tests.acceptance.test_cli import PROGRAM
+from tests.support.corpora import corpus, manifest
+from tests.support.program import PROGRAM
+from tests.support.stage import MODEL, PROVIDERS, Stage, sentences, staged
 
 
 @pytest.fixture(scope="module")
@@ -49,21 +50,6 @@ def command(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
         return told
 
     return command
-
-
-def manifest(out: Path) -> dict[str, dict[str, Any]]:
-    lines = (out / "manifest.jsonl").read_text("utf-8").splitlines()
-    return {entry["id"]: entry for entry in map(json.loads, lines)}
-
-
-def corpus(path: Path, texts: list[str], **fields: Any) -> Path:
-    path.write_text(
-        "".join(
-            json.dumps({"id": f"{number:03}", "text": text, **fields}) + "\n"
-            for number, text in enumerate(texts)
-        )
-    )
-    return path
 
 
 def start(stage: Stage, path: Path, *arguments: str) -> subprocess.Popen[bytes]:
@@ -136,12 +122,12 @@ async def test_what_ended_meanwhile_counts_once(stage: Stage, tmp_path: Path) ->
     """Sent by a run that died, spoken without it, met by the next one before it is fed again."""
     texts = [(f"{n:02}", text) for n, text in enumerate(sentences("ended meanwhile", 12))]
     async with stage.client() as client:
-        await client.batches.open(client.namespace, "meanwhile", window=100)
+        await client.ledger.batches.open(client.namespace, "meanwhile", window=100)
         for id, text in texts[6:]:
             item = Item(id, text).request("meanwhile", {"model": MODEL}, 1000)
-            await client.ledger.submit(client.namespace, f"meanwhile/{id}", item)
-        while (await client.batches.get(client.namespace, "meanwhile")).unread < 6:
-            await client.batches.results(client.namespace, "meanwhile", wait=1.0)
+            await client.ledger.jobs.submit(client.namespace, f"meanwhile/{id}", item)
+        while (await client.ledger.batches.get(client.namespace, "meanwhile")).unread < 6:
+            await client.ledger.batches.results(client.namespace, "meanwhile", wait=1.0)
         met, all_met = 0, asyncio.Event()
 
         async def fed() -> AsyncIterator[tuple[str, str]]:
@@ -168,7 +154,7 @@ async def test_ctrl_c_says_how_to_go_on(stage: Stage, tmp_path: Path) -> None:
     client.send_signal(signal.SIGINT)
     _, err = await stage.off_loop(client.communicate, None, 20)
     assert client.returncode == 130
-    assert b"the same command goes on" in err
+    assert b"the same command resumes it" in err
     assert b"Traceback" not in err
 
 
@@ -276,7 +262,7 @@ async def test_any_iterable_is_read_lazily(stage: Stage) -> None:
 async def test_an_iterable_fails_at_its_item_and_what_was_before_stands(stage: Stage) -> None:
     texts = sentences("before the wrong one", 3)
     async with stage.client() as client:
-        batch = client.batch([*texts, 7], model=MODEL)
+        batch = client.batch([*texts, 7], model=MODEL)  # type: ignore[list-item]
         ended: list[dict[str, Any]] = []
 
         async def read() -> None:
@@ -363,14 +349,14 @@ async def test_a_disk_that_is_full_loses_nothing(
 ) -> None:
     texts = sentences("the full disk", 12)
     path = corpus(tmp_path / "corpus.jsonl", texts)
-    link, written = Folder.link, count()
+    link, written = OutputFolder.link, count()
 
-    def full(folder: Folder, source: Path, target: Path) -> None:
+    def full(folder: OutputFolder, source: Path, target: Path) -> None:
         if next(written) == 5:
             raise OSError(errno.ENOSPC, "No space left on device", str(target))
         link(folder, source, target)
 
-    monkeypatch.setattr(Folder, "link", full)
+    monkeypatch.setattr(OutputFolder, "link", full)
     await stage.off_loop(lambda: command(str(path), "--out", "out", status=2))
     done = await stage.off_loop(command, str(path), "--out", "out")
     assert done["failed"] == 0

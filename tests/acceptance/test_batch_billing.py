@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from speechfleet import AsyncClient, Msg
-from speechfleet.jobs import Lane, State
+from speechfleet.keywords import request_of
 from speechfleet.ledger import Batches, Result
 from speechfleet.ledger.batches import item_id
-from tests.acceptance.conftest import MODEL, Stage, staged
+from speechfleet.lifecycle import State
+from speechfleet.request import Lane
+from speechfleet_worker.slots import STORED_PART
+from tests.support.stage import MODEL, Stage, staged
 
 BATCH = "corpus"
 SLOTS = 8
@@ -25,13 +28,15 @@ def corpus(name: str) -> list[str]:
 
 
 async def submit(client: AsyncClient, texts: Iterable[str], **order: Any) -> Batches:
-    batches = Batches(client.connection)
+    batches = Batches(client.ledger.connection)
     await batches.open(client.namespace, BATCH, window=1000)
     requests = [
-        client.request(Msg("", text, id=item_id(BATCH, str(n))), {"model": MODEL, **order})
+        request_of(
+            Msg("", text, id=item_id(BATCH, str(n))), {"model": MODEL, **order}, client.settings
+        )
         for n, text in enumerate(texts)
     ]
-    await client.ledger.submit_all(
+    await client.ledger.jobs.submit_all(
         client.namespace,
         [(id, replace(request, lane=Lane.BATCH, batch=BATCH)) for id, request in requests],
     )
@@ -42,7 +47,7 @@ async def ended(client: AsyncClient, batches: Batches, count: int) -> list[Resul
     results: list[Result] = []
     while len(results) < count:
         found = await batches.results(client.namespace, BATCH, wait=5.0)
-        await batches.fold(client.namespace, BATCH, found)
+        await batches.acknowledge(client.namespace, BATCH, found)
         results += found
     return results
 
@@ -72,5 +77,6 @@ async def kill(stage: Stage, texts: Iterable[str], after: int) -> int:
     victim = stage.fleet.workers[0]
     await stage.off_loop(victim.kill)
     mine = Counter(call.event for call in stage.ledger.lines if call.pid == victim.pid)
-    # Those that it had ended may not have been stored yet; no more than it had slots for.
-    return max(SLOTS, mine["start"] - mine["end"])
+    # Those that it had ended may not have been stored yet: no more than it had slots for, and half
+    # as many again, which are stored without a slot.
+    return max(SLOTS + SLOTS // STORED_PART, mine["start"] - mine["end"])

@@ -10,19 +10,19 @@ from typing import Any, TypeVar
 
 import pytest
 
-from speechfleet import keys
+from speechfleet.batch.detached import delete, fetch_results
 from speechfleet.cli.app import run
 from speechfleet.client import AsyncClient
-from speechfleet.corpus.fleet_fed import delete, fetch_results
 from speechfleet.errors import BatchNotFound, InvalidRequest
-from speechfleet.jobs import Lane
-from speechfleet.ledger import BatchState, BatchStatus, Feeding
-from speechfleet_worker.feeding import Feeders
-from speechfleet_worker.process import Process, new_boot
-from speechfleet_worker.recovery import BEAT_EVERY
-from tests import moto_server
-from tests.acceptance.conftest import MODEL, PROVIDERS, Stage, sentences, staged
-from tests.acceptance.test_batch import corpus, manifest
+from speechfleet.ledger import BatchState, BatchStatus, Feeding, keys
+from speechfleet.request import Lane
+from speechfleet_worker.context import WorkerContext, new_boot
+from speechfleet_worker.maintenance.batch_feeders import Feeders
+from speechfleet_worker.maintenance.heartbeat import HEARTBEAT_INTERVAL_S
+from speechfleet_worker.slots import Slots
+from tests.support import moto_server
+from tests.support.corpora import corpus, manifest
+from tests.support.stage import MODEL, PROVIDERS, Stage, sentences, staged
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 async def ended(client: AsyncClient, id: str, state: BatchState = BatchState.ENDED) -> BatchStatus:
     async def look() -> BatchStatus | None:
-        now = await client.batches.get(client.namespace, id)
+        now = await client.ledger.batches.get(client.namespace, id)
         return now if now.state is state else None
 
     return await until(look)
@@ -53,7 +53,7 @@ async def held_by(client: AsyncClient, id: str) -> str:
     """The boot that feeds it, once one does."""
 
     async def look() -> str | None:
-        feed = await client.feeds.find(client.namespace, id)
+        feed = await client.ledger.feeds.find(client.namespace, id)
         return (feed and feed.boot) or None
 
     return await until(look)
@@ -141,8 +141,9 @@ async def test_what_was_sent_before_a_crash_is_not_spoken_again(
     monkeypatch.setattr(Feeding, "move", die)
     monkeypatch.setattr(Feeding, "leave", vanish)
     async with stage.client() as client:
-        process = Process(client.settings, new_boot())
-        await process.connection.open()
+        slots = Slots(client.settings, [Lane.BATCH], ["slow"])
+        process = WorkerContext(client.settings, new_boot(), slots)
+        await process.ledger.connection.open()
         beating = asyncio.create_task(beat(process))
         batch = client.batch(items, window=window)
         id = await batch.detach()
@@ -158,23 +159,23 @@ async def test_what_was_sent_before_a_crash_is_not_spoken_again(
             return now.unread if now.submitted == 40 and not now.outstanding else None
 
         assert 5 <= await until(unread) <= window
-        assert await client.feeds.parts(client.namespace, id)
-        feed = await client.feeds.find(client.namespace, id)
+        assert await client.ledger.feeds.parts(client.namespace, id)
+        feed = await client.ledger.feeds.find(client.namespace, id)
         assert feed is not None
         assert (feed.boot, feed.offset) == (process.boot, 0)
         beating.cancel()
-        await process.connection.scripts.call("HDEL", keys.BEATS, process.boot)
+        await process.ledger.connection.scripts.call("HDEL", keys.HEARTBEATS, process.boot)
         status = await ended(client, id)
         assert (status.submitted, status.succeeded, status.failed) == (40, 35, 5)
         await process.close()
     assert await stage.ledger.asked(texts) == dict.fromkeys(texts, 1)
 
 
-async def beat(process: Process) -> None:
+async def beat(process: WorkerContext) -> None:
     """Its heart, until cancelled."""
     while True:
-        await process.connection.scripts.call("HINCRBY", keys.BEATS, process.boot, 1)
-        await asyncio.sleep(BEAT_EVERY)
+        await process.ledger.connection.scripts.call("HINCRBY", keys.HEARTBEATS, process.boot, 1)
+        await asyncio.sleep(HEARTBEAT_INTERVAL_S)
 
 
 async def test_what_fails_is_told_and_tried_again(stage: Stage, tmp_path: Path) -> None:
@@ -195,25 +196,25 @@ async def test_nothing_of_a_deleted_batch_is_left(stage: Stage) -> None:
     good, bad = sentences("detached and deleted", 2)
     items = [{"id": "1", "text": good}, {"id": "2", "text": bad, "fail": "rejected"}]
     async with stage.client(namespace="deleting") as client:
-        id = await client.batch(items, model=MODEL, pace=0.5).detach()
+        id = await client.batch(items, model=MODEL, options={"pace": 0.5}).detach()
         await stage.ledger.until("start", [good])
         with pytest.raises(InvalidRequest, match=f"batch cancel {id}"):
-            await delete(client, id)
+            await delete(client.context, id)
         await ended(client, id)
 
         async def left() -> bool | None:
-            feed = await client.feeds.find(client.namespace, id)
+            feed = await client.ledger.feeds.find(client.namespace, id)
             return None if feed is None or feed.boot else True
 
         await until(left)
         kinds = ("audio", "batches")
         root = Path(client.store.root)  # type: ignore[attr-defined]  # a folder
         assert all((root / kind / "deleting").is_dir() for kind in kinds)
-        await delete(client, id)
+        await delete(client.context, id)
         assert not any((root / kind / "deleting").exists() for kind in kinds)
         assert await client.jobs() == []
         with pytest.raises(BatchNotFound):
-            await delete(client, id)
+            await delete(client.context, id)
 
 
 async def test_a_batch_that_is_cancelled_is_fed_no_further(stage: Stage) -> None:
@@ -225,7 +226,7 @@ async def test_a_batch_that_is_cancelled_is_fed_no_further(stage: Stage) -> None
         await batch.cancel()
 
         async def left() -> bool | None:
-            return None if await client.feeds.unfinished() else True
+            return None if await client.ledger.feeds.unfinished() else True
 
         await until(left)
         assert (await batch.status()).state is BatchState.CANCELLED
@@ -260,7 +261,7 @@ async def test_with_s3_nothing_but_redis_and_the_store_is_shared(
         async with stage.client() as client:
             id = await client.batch(list(enumerate_ids(texts)), model=MODEL).detach()
             assert (await ended(client, id)).succeeded == 12
-            async for _ in fetch_results(client, id, tmp_path / "out"):
+            async for _ in fetch_results(client.context, id, tmp_path / "out"):
                 pass
     assert {entry["text"] for entry in manifest(tmp_path / "out").values()} == set(texts)
     assert len(list((tmp_path / "out" / "wavs").iterdir())) == 12

@@ -6,37 +6,20 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 
-from speechfleet import wav
+from speechfleet.audio import wav
 from speechfleet.cli.app import run
-from tests.acceptance.conftest import PROVIDERS, ROOT
-from tests.acceptance.slow_model import CHUNK, audio
+from tests.support.program import PROGRAM, line, start
+from tests.support.slow_model import CHUNK, audio
+from tests.support.stage import PROVIDERS, ROOT
 
-PROGRAM = str(Path(sys.executable).with_name("speechfleet"))
 SLOW = ["--model", "slow/paced"]
 Json = Callable[..., dict[str, Any]]
-
-
-def start(*arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
-    """Unbuffered, so that `communicate` gives all that was not read."""
-    return subprocess.Popen(
-        [PROGRAM, *arguments],
-        bufsize=0,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        **streams,
-    )
-
-
-def line(stream: IO[bytes] | None) -> str:
-    assert stream is not None
-    return stream.readline().decode().rstrip("\n")
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +67,18 @@ def test_say_tells_where_the_audio_is(fleet: object, capsys: pytest.CaptureFixtu
     assert run(["say", "Hello from the command line."]) == 0
     out, err = capsys.readouterr()
     path = Path(out.strip().removeprefix("file://").replace("%25", "%"))
-    assert wav.decode(path.read_bytes()).sample_rate == 22_050
-    assert "s of speech, audio/wav" in err
+    assert wav.decode(path.read_bytes()).sample_rate == 24_000
+    assert "s of speech by hibari/heart, audio/wav" in err
+
+
+def test_each_language_is_spoken_by_a_voice_that_knows_it(fleet: object, told: Json) -> None:
+    german = "Guten Tag, wie geht es Ihnen?"
+    assert told("say", german, "-o", "a.wav")["spoken_by"] == ["espeak/espeak-ng (de)"]
+    english = told("say", german, "-o", "b.wav", "--language", "en")
+    assert english["spoken_by"] == ["hibari/heart"]
+    assert told("say", german, "-o", "c.wav", "--voice", "heart")["spoken_by"] == ["hibari/heart"]
+    both = told("say", "Hello there. 你好,世界。", "-o", "d.wav")
+    assert both["spoken_by"] == ["hibari/heart", "espeak/espeak-ng (zh)"]
 
 
 def test_say_writes_the_file_that_was_asked_for(fleet: object, tmp_path: Path, told: Json) -> None:
@@ -165,7 +158,7 @@ def test_a_job_that_fails_is_status_1(
     assert run(rejected) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == "speechfleet: these words are not spoken here\n"
+    assert err == "speechfleet: slow: these words are not spoken here\n"
     assert told(*rejected, status=1)["code"] == "request_rejected"
 
 
@@ -193,7 +186,7 @@ def test_what_no_worker_is_ready_for_is_not_waited_for(
 ) -> None:
     assert run(["say", "x", "--model", "openai/tts-1", "--id", "unserved"]) == 2
     assert "set OPENAI_API_KEY" in capsys.readouterr().err
-    assert run(["status", "unserved"]) == 2  # it was not submitted
+    assert run(["status", "unserved"]) == 3  # it was not submitted
 
 
 def test_ctrl_c_ends_and_cancels(fleet: object, told: Json) -> None:
@@ -242,7 +235,7 @@ def test_the_life_of_a_job(fleet: object, told: Json, capsys: pytest.CaptureFixt
     assert "A long life." in capsys.readouterr().out
     assert told("delete", "life")["deleted"] is True
     for command in ("status", "show", "listen", "cancel", "retry", "delete"):
-        assert run([command, "life"]) == 2
+        assert run([command, "life"]) == 3
         assert "no job 'life'" in capsys.readouterr().err
 
 
@@ -274,7 +267,11 @@ def test_usage_and_counts(fleet: object, told: Json, capsys: pytest.CaptureFixtu
     after = told("usage")["models"]["slow/paced"]
     assert after["billed"] - before == 12
     assert after["cached"] >= 12
-    assert told("usage", "--day", "2020-02-29") == {"day": "2020-02-29", "models": {}}
+    assert told("usage", "--day", "2020-02-29") == {
+        "day": "2020-02-29",
+        "models": {},
+        "quota": None,
+    }
     assert run(["usage"]) == 0
     assert "slow/paced" in capsys.readouterr().out
     found = told("jobs", "--state", "succeeded", "--count", "2")
@@ -290,7 +287,8 @@ def test_doctor_finds_it_healthy(
     assert found["healthy"] is True
     for subject in ("Redis", "workers", "provider espeak", "provider slow", "store"):
         assert by_subject[subject]["verdict"] == "ok"
-    assert by_subject["provider openai"]["mend"] == "set OPENAI_API_KEY"
+    mend = by_subject["provider openai"]["mend"]
+    assert mend == "set OPENAI_API_KEY, where the workers run, and start them again"
     assert run(["doctor"]) == 0
     assert "provider espeak" in capsys.readouterr().out
 
@@ -323,7 +321,7 @@ def test_a_worker_without_lanes_serves_all_of_them(fleet: object, told: Json) ->
     [sessions] = [pid for pid, served in lanes.items() if served == {"session"}]
     os.kill(sessions, signal.SIGKILL)
     process.communicate(timeout=20)
-    assert process.returncode == signal.SIGKILL
+    assert process.returncode == 128 + signal.SIGKILL
     [other] = lanes.keys() - {sessions}
     with pytest.raises(ProcessLookupError):
         os.kill(other, 0)

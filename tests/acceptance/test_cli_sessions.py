@@ -14,12 +14,13 @@ from typing import IO, Any
 
 import pytest
 
-from speechfleet import State, wav
+from speechfleet import State
+from speechfleet.audio import wav
 from speechfleet.cli.app import run
 from speechfleet.cli.sessions import _stdin
 from speechfleet.errors import IllegalText
-from tests.acceptance.conftest import MODEL, PROVIDERS, Stage, spoken, staged
-from tests.acceptance.test_cli import PROGRAM
+from tests.support.program import PROGRAM
+from tests.support.stage import MODEL, PROVIDERS, Stage, spoken, staged
 
 LINES = ["The first sentence is heard.", "While this one is being written."]
 

@@ -21,12 +21,12 @@ import httpx
 import pytest
 import yaml
 
-from speechfleet import Client
+from speechfleet import Client, Lane
+from speechfleet.embedded import EmbeddedValkey
 from speechfleet.gateway.access import digest, make_key
-from speechfleet.local import EmbeddedValkey
-from speechfleet.message import TASK
+from speechfleet.ledger.message import TASK
 from speechfleet.sync import Speech
-from tests import moto_server
+from tests.support import moto_server
 
 COMPOSE = Path(__file__).parents[2] / "docker-compose.yml"
 SERVICES: dict[str, Any] = yaml.safe_load(COMPOSE.read_text("utf-8"))["services"]
@@ -36,7 +36,8 @@ SECRETS = {
     "AWS_ACCESS_KEY_ID": "speechfleet",
     "AWS_SECRET_ACCESS_KEY": "secret",
     "SPEECHFLEET_GATEWAY_KEYS": f"default={digest(KEY)}",
-    "FLOWER_BASIC_AUTH": "speechfleet:guarded",
+    "FLOWER_PASSWORD": "guarded",
+    "REDIS_PASSWORD": "secret",
 }
 BIN = Path(sys.executable).parent
 ENTRYPOINT = ["speechfleet"]  # the Dockerfile's
@@ -55,7 +56,7 @@ def led(tmp_path_factory: pytest.TempPathFactory, moto_url: str) -> Iterator[dic
     moto_server.reset(moto_url)
     with EmbeddedValkey(tmp_path_factory.mktemp("valkey"), port=free_port()) as server:
         yield {
-            "redis://redis:6379/0": server.url,
+            "redis://:secret@redis:6379/0": server.url,
             "http://object-store:8333": moto_url,
             "0.0.0.0": "127.0.0.1",  # noqa: S104 # replaced
             **{port: str(free_port()) for port in ("8080", "5555")},
@@ -151,7 +152,7 @@ def test_a_worker_speaks_its_lane_and_drains(
 
 def speak(fleet: Client, lane: str) -> Speech:
     text = f"Spoken in the {lane} lane."
-    return fleet.submit(text, model="espeak/espeak-ng", lane=lane).result(30)
+    return fleet.submit(text, model="espeak/espeak-ng", lane=Lane(lane)).result(30)
 
 
 def converse(fleet: Client) -> Speech:

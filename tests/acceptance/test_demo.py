@@ -31,10 +31,10 @@ def demo(data: Path) -> str:
 def test_the_demo_keeps_what_it_claims_and_pays_once(tmp_path: Path) -> None:
     first = demo(tmp_path / "data")
     assert "✓ all 186 are spoken" in first
-    assert re.search(r"✓ the same call went on: [1-9]\d* were done, [1-9]\d* were left", first)
+    assert re.search(r"✓ the same call resumed: [1-9]\d* were done, [1-9]\d* were left", first)
     assert "✓ a finished corpus costs nothing: 186 of 186 were done" in first
     assert "kill -9   of worker" in first
-    assert "✓ another worker went on" in first
+    assert "✓ another worker continued" in first
     assert re.search(r"✓ none of the [1-9]\d* finished segments was asked for again", first)
     assert "✓ the stream has its one terminal entry" in first
     assert "✓ it is CANCELLED after" in first

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from speechfleet import State, keys
+from speechfleet import State
 from speechfleet.client import AsyncClient
+from speechfleet.embedded import EmbeddedValkey
+from speechfleet.embedded.valkey import find_server
 from speechfleet.errors import (
     FleetFull,
     FleetUnavailable,
@@ -25,20 +27,12 @@ from speechfleet.errors import (
     ResultTimeout,
 )
 from speechfleet.job import AsyncJob
-from speechfleet.local import EmbeddedValkey
-from speechfleet.local.valkey import answers, find_server
+from speechfleet.ledger import keys
+from speechfleet.ledger.connection import answers
+from speechfleet.segment_store import segment_hash
 from speechfleet.settings import Settings
-from speechfleet_worker.segment_store import segment_hash
-from tests.acceptance.conftest import (
-    UNSERVED,
-    Heard,
-    Stage,
-    gather,
-    sentences,
-    spoken,
-    staged,
-    submit,
-)
+from speechfleet.store import layout
+from tests.support.stage import UNSERVED, Heard, Stage, gather, sentences, spoken, staged, submit
 
 
 @pytest.fixture(scope="module")
@@ -95,15 +89,17 @@ async def test_killed_and_started_again_nothing_is_lost_or_spoken_twice(stage: S
     then loses them as a power cut does: that is another test's subject, so no fsync here.
     """
     async with stage.client() as client, crowd(stage, client, "killed") as jobs:
-        await client.connection.redis.config_set("appendfsync", "no")
+        await client.ledger.connection.redis.config_set("appendfsync", "no")
         valkey(stage).kill()
         await stage.off_loop(valkey(stage).wait, 10)
         await stage.off_loop(valkey(stage).restart)
         await jobs.all_heard()
-        assert set((await stage.ledger.asked(jobs.lines)).values()) == {1}
+        calls = await stage.ledger.asked(jobs.lines)
         for job in jobs.jobs:
             status = await job.status()
             assert (status.state, status.losses, status.attempts) == (State.SUCCEEDED, 0, 0)
+        assert {line: count for line, count in calls.items() if count > 1} == {}
+        assert set(calls) == set(jobs.lines)
 
 
 async def test_cut_connections_cost_no_call(stage: Stage) -> None:
@@ -155,7 +151,7 @@ async def test_after_the_loss_of_its_last_second_every_job_ends(stage: Stage) ->
 
         await jobs.all_heard()
         assert (await Heard().listen(late)).audio == spoken(sentences("the late", 3))
-        assert (await early.result(timeout=20)).bytes
+        assert (await early.result(timeout=20)).size
         with pytest.raises(ResultTimeout):
             await unbegun.result(timeout=0.2)
         assert (await unbegun.status()).state is State.QUEUED
@@ -164,20 +160,20 @@ async def test_after_the_loss_of_its_last_second_every_job_ends(stage: Stage) ->
         with pytest.raises(JobCancelled):
             await doomed.result(timeout=20)
         for worker in stage.fleet.workers:
-            assert await client.fleet.running(worker.boot_id) == set()
+            assert await client.ledger.workers.running(worker.boot_id) == set()
         counts = await client.counts()
         assert counts[State.RUNNING] == 0
         again = (await stage.ledger.asked()) - asked
         for text in again:
             request = (await jobs.jobs[0].record()).request
             hash = segment_hash("default", request, text)
-            assert keys.segment_object("default", hash) not in stored, text
+            assert layout.segment_object("default", hash) not in stored, text
 
 
 async def test_a_full_server_takes_nothing_new_and_ends_what_runs(stage: Stage) -> None:
     async with stage.client() as client, crowd(stage, client, "full", lines=40) as jobs:
         waiting = await submit(client, "waits", ["Waits for room."], model=UNSERVED)
-        await client.connection.redis.config_set("maxmemory", 1)
+        await client.ledger.connection.redis.config_set("maxmemory", 1)
         try:
             with pytest.raises(FleetFull) as caught:
                 await submit(client, "no-room", ["There is no room."])
@@ -186,10 +182,32 @@ async def test_a_full_server_takes_nothing_new_and_ends_what_runs(stage: Stage) 
             assert {(await job.status()).losses for job in jobs.jobs} == {0}
             assert await waiting.cancel()
         finally:
-            await client.connection.redis.config_set("maxmemory", 0)
+            await client.ledger.connection.redis.config_set("maxmemory", 0)
         later = await submit(client, "room", ["Now there is."])
         assert (await Heard().listen(later)).audio == spoken(["Now there is."])
         assert all(worker.running for worker in stage.fleet.workers)
+
+
+async def test_a_server_that_refuses_writes_is_waited_for(stage: Stage) -> None:
+    """As when its disk is full or a replica is missing: nobody dies of it, nothing is repeated."""
+    async with stage.client() as client, crowd(stage, client, "refused", lines=60) as jobs:
+        redis = client.ledger.connection.redis
+        await redis.config_set("min-replicas-to-write", 1)
+        try:
+            with pytest.raises(FleetUnavailable, match="NOREPLICAS") as caught:
+                await submit(client, "refused", ["Not now."])
+            assert caught.value.retryable
+            await asyncio.sleep(5)  # the fault itself: longer than the silence of a dead worker
+        finally:
+            await redis.config_set("min-replicas-to-write", 0)
+        await jobs.all_heard()
+        assert set((await stage.ledger.asked(jobs.lines)).values()) == {1}
+        for job in jobs.jobs:
+            status = await job.status()
+            assert (status.state, status.losses, status.attempts) == (State.SUCCEEDED, 0, 0)
+        assert all(worker.running for worker in stage.fleet.workers)
+        later = await submit(client, "after-refusals", ["Now it does."])
+        assert (await Heard().listen(later)).audio == spoken(["Now it does."])
 
 
 async def test_a_newer_record_is_left_to_newer_workers(stage: Stage) -> None:
@@ -199,7 +217,7 @@ async def test_a_newer_record_is_left_to_newer_workers(stage: Stage) -> None:
         record = (await new.record()).fields
         assert record["queue"] == keys.queue("live", "nobody")
         redis_key = "speechfleet.1:job:newer:new"
-        await client.connection.redis.hset(redis_key, "v", "2")
+        await client.ledger.connection.redis.hset(redis_key, "v", "2")
         for read in (new.record, new.status, new.result):
             with pytest.raises(NewerRecord):
                 await read()

@@ -16,15 +16,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from speechfleet import AsyncClient, State, keys
-from tests.acceptance.conftest import (
-    Heard,
-    gather,
-    sentences,
-    spoken,
-    staged,
-    submit,
-)
+from speechfleet import AsyncClient, State
+from speechfleet.store import layout
+from tests.support.stage import Heard, gather, sentences, spoken, staged, submit
 
 T = TypeVar("T")
 Act = Callable[[], Awaitable[object]]
@@ -169,10 +163,11 @@ async def test_a_worker_that_slept_past_its_lease_writes_nothing(
 
 
 async def everything_about(client: AsyncClient, id: str) -> object:
-    """Entries of the stream, and what lies in the store: exactly the record's object."""
+    """Entries of the stream, and what lies in the store: what the record names."""
     record = await client.job(id).record()
     assert record.state is State.SUCCEEDED
-    stored = await client.store.list(keys.objects_of("default", id))
-    assert stored == [record.object]
+    stored = await client.store.list(layout.objects_of("default", id))
+    timeline = [layout.timeline_object(record.object)]
+    assert stored == [record.object] + timeline * (len(await client.job(id).segments()) > 1)
     audio = await client.store.get(record.object)
-    return audio, await client.ledger.entries("default", id, 1, count=9999), record.fields
+    return audio, await client.ledger.jobs.entries("default", id, 1, count=9999), record.fields

@@ -19,12 +19,15 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+from websockets.typing import Origin, Subprotocol
 
+from speechfleet.embedded import EmbeddedFleet
+from speechfleet.embedded.gateway_process import gateway_beside
 from speechfleet.gateway.access import digest, make_key
-from speechfleet.local import EmbeddedFleet
-from speechfleet.local.gateway import gateway_beside
-from tests.acceptance.conftest import MODEL, Stage, staged
-from tests.acceptance.gateways import ESPEAK, code_of, gateway, http, order
+from tests.support.gateways import ESPEAK, code_of, gateway, http, order
+from tests.support.stage import MODEL, Stage, staged
 
 KEYS = {"ours": make_key(), "theirs": make_key(), "busy": make_key()}
 SITE = "https://app.example"
@@ -308,3 +311,39 @@ def test_one_that_dies_beside_a_fleet_is_started_again(
                 break
         pids = re.findall(r"server process \[(\d+)\]", log.read_text())
         assert len(set(pids)) == 2
+
+
+@pytest.mark.parametrize("path", ["/v1/audio/speech/stream", "/v1/realtime"])
+async def test_websockets_are_checked_as_requests_are(url: str, path: str) -> None:
+    address, key = url.replace("http", "ws", 1) + path, KEYS["ours"]
+    bearer = {"authorization": f"Bearer {key}"}
+    for headers, site, status, code in (
+        ({}, None, 401, "missing_api_key"),
+        ({"authorization": "Bearer wrong"}, None, 401, "invalid_api_key"),
+        (bearer, Origin("https://evil.example"), 403, "origin_refused"),
+    ):
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(address, additional_headers=headers, origin=site)
+        answer = refused.value.response
+        assert (answer.status_code, json.loads(answer.body)["error"]["code"]) == (status, code)
+    async with connect(address, additional_headers=bearer, origin=Origin(SITE)) as socket:
+        assert socket.subprotocol is None
+    names = ("realtime", f"openai-insecure-api-key.{key}")
+    async with connect(address, subprotocols=list(map(Subprotocol, names))) as socket:
+        assert socket.subprotocol == "realtime"
+
+
+async def test_a_key_has_only_so_many_websockets(url: str) -> None:
+    address = url.replace("http", "ws", 1) + "/v1/realtime"
+    headers = {"authorization": f"Bearer {KEYS['busy']}"}
+    async with AsyncExitStack() as stack:
+        for _ in range(2):
+            await stack.enter_async_context(connect(address, additional_headers=headers))
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(address, additional_headers=headers)
+        assert refused.value.response.status_code == 429
+    async with asyncio.timeout(10):
+        while True:  # the gateway notices that they have left
+            with contextlib.suppress(InvalidStatus):
+                async with connect(address, additional_headers=headers):
+                    return

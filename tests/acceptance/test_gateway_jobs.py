@@ -15,10 +15,11 @@ from urllib.parse import quote, urlsplit
 import httpx
 import pytest
 
-from speechfleet import AsyncClient, wav
-from speechfleet.jobs import State
-from tests.acceptance.conftest import MODEL, Stage, staged
-from tests.acceptance.gateways import ESPEAK, TEXT, code_of, gateway, http, order
+from speechfleet import AsyncClient
+from speechfleet.audio import wav
+from speechfleet.lifecycle import State
+from tests.support.gateways import ESPEAK, TEXT, code_of, gateway, http, order
+from tests.support.stage import MODEL, Stage, staged
 
 ODD_ID = "a/b c?#%2F <b>ü</b>/audio"
 
@@ -93,6 +94,20 @@ async def test_a_job_of_any_id_from_submit_to_erasure(url: str, id: str) -> None
         assert (gone.status_code, code_of(gone)) == (404, "job_not_found")
 
 
+@pytest.mark.parametrize("model", [None, "local"], ids=["none", "local"])
+async def test_without_a_model_the_language_chooses_the_voice(url: str, model: str | None) -> None:
+    async with http(url) as web:
+        text = "Guten Tag, mein Herr."
+        answer = await web.post("/jobs", json={"text": text, "model": model})
+        assert answer.status_code == 201, answer.text
+        id = answer.json()["id"]
+        assert [event["event"] for event in await events(web, id)][-1] == "finished"
+        job = (await web.get(at(id))).json()
+        assert (job["model"], job["spoken_by"]) == ("local/auto", ["espeak/espeak-ng (de)"])
+        [first, *_] = (await web.get("/v1/models")).json()["data"]
+        assert first["id"] == "local/auto"
+
+
 async def test_another_order_under_the_same_id_is_a_conflict(url: str) -> None:
     async with http(url, idempotency_key="taken") as web:
         await submitted(web)
@@ -111,6 +126,14 @@ async def test_lists_are_paged_and_by_state(url: str, client: AsyncClient) -> No
         assert ids == [f"listed {number}" for number in (4, 3, 2, 1)]
         assert [one["id"] for one in both["jobs"]][:2] == ["listed 1", "listed 0"]
         assert first["counts"]["QUEUED"] == 5
+        wanted = "/jobs?state=QUEUED&model=nobody&since=0&lane=batch&count=3"
+        page = (await web.get(wanted)).json()
+        last = (await web.get(f"{wanted}&after={page['next']}")).json()
+        ids = [one["id"] for one in (*page["jobs"], *last["jobs"])]
+        assert ids == [f"listed {number}" for number in (4, 3, 2, 1, 0)]
+        assert last["next"] == ""
+        for refused in ("lane=fast", "after=x", "offset=1&model=nobody", "since=nan"):
+            assert (await web.get(f"/jobs?{refused}")).status_code in (400, 422), refused
         assert {one["waiting"] for one in first["jobs"]} == {"no_worker"}
         fleet = (await web.get("/fleet")).json()
         line = next(line for line in fleet["queues"] if line["provider"] == "nobody")
@@ -220,7 +243,7 @@ async def test_what_somebody_else_hears_goes_on(url: str, client: AsyncClient) -
                 await answer.aclose()
                 heard = await second.aread()
         assert len(heard) == 20 * 4800
-        assert (await job.result(timeout=20)).bytes > 20 * 4800
+        assert (await job.result(timeout=20)).size > 20 * 4800
 
 
 async def test_what_has_a_name_goes_on(url: str, client: AsyncClient) -> None:
@@ -230,7 +253,7 @@ async def test_what_has_a_name_goes_on(url: str, client: AsyncClient) -> None:
         asked = web.stream("POST", "/v1/audio/speech", json=slow)
         async with asked as answer:
             assert answer.status_code == 200
-    assert (await client.job("kept").result(timeout=20)).bytes > 20 * 4800
+    assert (await client.job("kept").result(timeout=20)).size > 20 * 4800
 
 
 async def test_one_that_takes_nothing_is_cut_off_and_holds_up_nobody(url: str) -> None:

@@ -12,9 +12,9 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests import moto_server
-from tests.acceptance.conftest import MODEL, Stage, staged
-from tests.acceptance.gateways import gateway, http, order
+from tests.support import moto_server
+from tests.support.gateways import gateway, http, order
+from tests.support.stage import MODEL, Stage, staged
 
 ENVIRON = {"SPEECHFLEET_LOG_FORMAT": "json", "SPEECHFLEET_BACKOFF": "0.05"}
 TEXT = "Words that are nobody's business."

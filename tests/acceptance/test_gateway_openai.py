@@ -15,9 +15,9 @@ import httpx
 import openai
 import pytest
 
-from speechfleet import wav
-from tests.acceptance.conftest import Stage, staged
-from tests.acceptance.gateways import ESPEAK, TEXT, code_of, gateway, http, order
+from speechfleet.audio import wav
+from tests.support.gateways import ESPEAK, TEXT, code_of, gateway, http, order
+from tests.support.stage import Stage, staged
 
 FORMATS = {
     "wav": "pcm_s16le",

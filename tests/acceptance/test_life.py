@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from speechfleet import State, keys
+from speechfleet import State
 from speechfleet.errors import (
     Conflict,
     IllegalTransition,
@@ -20,20 +20,15 @@ from speechfleet.errors import (
     JobFailed,
     JobNotFound,
 )
-from tests.acceptance.conftest import (
-    Heard,
-    Stage,
-    gather,
-    sentences,
-    spoken,
-    staged,
-    submit,
-)
+from speechfleet.store import layout
+from tests.support.stage import Heard, Stage, gather, sentences, spoken, staged, submit
+
+MAX_ATTEMPTS = 3
 
 
 @pytest.fixture(scope="module")
 def stage(module_folder: Path) -> Iterator[Stage]:
-    environ = {"SPEECHFLEET_BACKOFF": "0.05", "SPEECHFLEET_MAX_ATTEMPTS": "3"}
+    environ = {"SPEECHFLEET_BACKOFF": "0.05", "SPEECHFLEET_MAX_ATTEMPTS": str(MAX_ATTEMPTS)}
     with staged(module_folder, environ, slots=40) as stage:
         yield stage
 
@@ -105,7 +100,7 @@ async def test_a_job_deleted_while_it_runs_does_not_come_back(stage: Stage) -> N
         await stage.ledger.wait(lambda: stage.ledger.calls("closed", lines) == started)
         with pytest.raises(JobNotFound):
             await job.status()
-        assert await client.store.list(keys.objects_of("default", "deleted")) == []
+        assert await client.store.list(layout.objects_of("default", "deleted")) == []
         anew = await submit(client, "deleted", ["A new one under the old id."])
         assert (await Heard().listen(anew)).audio == spoken(["A new one under the old id."])
 
@@ -117,6 +112,17 @@ async def test_what_failed_is_tried_again_until_it_works(stage: Stage) -> None:
         status = await limited.status()
         assert (status.state, status.attempts) == (State.SUCCEEDED, 2)
         assert (await stage.ledger.asked())["Twice too fast."] == 3
+
+
+async def test_a_new_segment_starts_the_count_of_attempts_again(stage: Stage) -> None:
+    """A long text meets more failures than a job has attempts, never so many in one place."""
+    lines = sentences("each sentence fails twice", 6)
+    async with stage.client() as client:
+        job = await submit(client, "long", lines, fail="unavailable", failures=2)
+        assert (await Heard().listen(job)).audio == spoken(lines)
+        status = await job.status()
+        assert status.state is State.SUCCEEDED
+        assert status.attempts > MAX_ATTEMPTS
 
 
 async def test_after_the_last_attempt_a_job_fails_with_its_last_error(stage: Stage) -> None:
@@ -178,15 +184,15 @@ async def test_a_new_connection_brings_no_more_jobs_than_there_are_slots(tmp_pat
                 await job.cancel()
 
 
-async def test_batch_leaves_a_quarter_of_the_slots_to_live_jobs(tmp_path: Path) -> None:
+async def test_batches_fill_every_slot_and_hold_up_no_live_job(tmp_path: Path) -> None:
     with staged(tmp_path, slots=4) as stage:
         async with stage.client() as client:
             for n in range(8):
                 await submit(client, f"batch-{n}", [f"Batch {n}."], lane="batch", stall=True)
-            await stage.ledger.until("start", count=3)
+            await stage.ledger.until("start", count=4)
             live = [await submit(client, f"live-{n}", [f"Live {n}."]) for n in range(4)]
             await gather(*(job.result() for job in live))
-            assert len(await stage.ledger.asked()) == 3 + 4
+            assert len(await stage.ledger.asked()) == 4 + 4
             for status in await client.jobs():
                 await client.job(status.id).cancel()
 

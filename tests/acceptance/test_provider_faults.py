@@ -2,7 +2,7 @@
 
 Real SDKs against the wire servers, called by a real worker. One of two ends is right: finished
 after another attempt, with the whole audio and nothing appended to what the failed one gave; or
-failed with the right code, at once. The README shows the table.
+failed with the right code, at once. The documentation shows the table.
 """
 
 from __future__ import annotations
@@ -13,29 +13,37 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from typing import Literal
 
 import pytest
 
-from speechfleet import AsyncClient, wav
+from speechfleet import AsyncClient
+from speechfleet.audio import wav
+from speechfleet.embedded import EmbeddedFleet
 from speechfleet.errors import JobFailed
-from speechfleet.local import EmbeddedFleet
 from speechfleet_worker.testing.dashscope_realtime_server import DashScopeRealtimeServer
 from speechfleet_worker.testing.dashscope_server import DashScopeServer
+from speechfleet_worker.testing.dashscope_task_server import DashScopeTaskServer
+from speechfleet_worker.testing.elevenlabs_server import ElevenLabsServer
 from speechfleet_worker.testing.gemini_server import GeminiServer
+from speechfleet_worker.testing.openai_realtime_server import OpenAIRealtimeServer
 from speechfleet_worker.testing.openai_server import OpenAIServer
+from speechfleet_worker.testing.polly_server import PollyServer
 from speechfleet_worker.testing.wire import Fault, WireServer, speech
+from tests.support.documents import page
 
-README = Path(__file__).parents[2] / "README.md"
 RETRIED = "retried"
 FINE = "fine"
 
 MODELS: dict[str, type[WireServer]] = {
     "openai/gpt-4o-mini-tts": OpenAIServer,
+    "openai-realtime/gpt-realtime-2.1-mini": OpenAIRealtimeServer,
     "gemini/gemini-3.8-flash-tts": GeminiServer,
     "dashscope/qwen3-tts-flash": DashScopeServer,
     "dashscope/qwen3-tts-flash-realtime": DashScopeRealtimeServer,
+    "dashscope/cosyvoice-v3-flash": DashScopeTaskServer,
+    "elevenlabs/eleven_flash_v2_5": ElevenLabsServer,
+    "polly/neural": PollyServer,
 }
 
 FAULTS: dict[str, tuple[Fault, str]] = {
@@ -91,7 +99,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
         for model, kind in MODELS.items():
             servers[model] = stack.enter_context(kind(milliseconds=10).thread())
             environ |= servers[model].environment()
-        endpoints = {}
+        endpoints = json.loads(environ["SPEECHFLEET_ENDPOINTS"])
         named: tuple[Literal["kokoro", "vllm"], ...] = ("kokoro", "vllm")
         for name in named:
             key = f"key-of-{name}"
@@ -131,14 +139,14 @@ async def test_a_fault_leads_to_the_right_end(setting: Setting, model: str, name
                 heard = bytes(chunk.audio)
             stored = wav.decode(await (await job.result()).read())
         record = await job.record()
-    rate = fault.rate if fault.kind == "wrong_rate" else 24_000
+    rate = fault.rate if fault.kind == "wrong_rate" else server.sample_rate
     assert heard == speech(text, rate, 10), "the whole reading, and nothing of a failed one"
     assert stored.pcm == heard
     assert stored.sample_rate == record.sample_rate == rate
     assert len(server.calls) - before == (2 if end == RETRIED else 1)
     assert record.attempts == (1 if end == RETRIED else 0)
     if fault.retry_after:
-        told = {event: at for at, event, _ in record.story}
+        told = {event: at for at, event, _ in record.history}
         assert told["claim"] - told["back_off"] >= 1000 * float(fault.retry_after)
 
 
@@ -165,7 +173,7 @@ async def test_stored_segments_are_not_paid_for_again(setting: Setting, model: s
         job = await client.submit(" ".join(texts), model=model)
         speech_ = await job.result(30)
         pcm = wav.decode(await speech_.read()).pcm
-    assert pcm == b"".join(speech(text, 24_000, 10) for text in texts)
+    assert pcm == b"".join(speech(text, server.sample_rate, 10) for text in texts)
     asked = [call.text for call in server.calls[before:]]
     assert asked.count(texts[0]) == 1
     broken = [call.text for call in server.calls[before:] if call.outcome == "failed"]
@@ -189,7 +197,7 @@ async def test_a_lasting_fault_ends_with_its_code(setting: Setting, model: str) 
 
 
 def table() -> str:
-    """The README's table, in the order of MODELS."""
+    """The table of the documentation, in the order of MODELS."""
     rows = []
     for fault in FAULTS:
         ends = [right_end(model, fault) for model in MODELS]
@@ -198,5 +206,5 @@ def table() -> str:
     return "\n".join(rows)
 
 
-def test_the_readme_shows_the_table() -> None:
-    assert table() in README.read_text("utf-8")
+def test_the_documentation_shows_the_table() -> None:
+    assert table() in page("reference/provider-faults.md")

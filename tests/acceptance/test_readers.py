@@ -12,17 +12,9 @@ from speechfleet import Chunk
 from speechfleet.chunks import AudioEntry, SegmentEntry
 from speechfleet.errors import InvalidRequest
 from speechfleet.job import AsyncJob
-from speechfleet.keys import JobKeys
-from tests.acceptance.conftest import (
-    Heard,
-    Stage,
-    gather,
-    sentences,
-    spoken,
-    staged,
-    submit,
-)
-from tests.acceptance.slow_model import CHUNK, TUTORIAL, audio
+from speechfleet.ledger.keys import JobKeys
+from tests.support.slow_model import CHUNK, TUTORIAL, audio
+from tests.support.stage import Heard, Stage, gather, sentences, spoken, staged, submit
 
 TTL = 2.0
 WINDOW = 4 * CHUNK
@@ -90,7 +82,7 @@ def _lines(format: str) -> list[str]:
 async def _expired(stage: Stage, job: AsyncJob) -> None:
     """Once the server has let go of the job's stream: it says when that will be."""
     async with stage.client() as client:
-        redis = client.connection.redis
+        redis = client.ledger.connection.redis
         stream = JobKeys("default", job.id).stream(1)
         assert 0 < await redis.pttl(stream) <= TTL * 1000 or not await redis.exists(stream)
         await redis.pexpire(stream, 1)
@@ -106,13 +98,13 @@ async def test_a_long_job_leaves_redis_as_it_is_stored(stage: Stage) -> None:
         job = await submit(client, "long", lines, pace=0.02)
         early = asyncio.create_task(Heard().listen(job, accumulate=False))
         await stage.ledger.until("end", lines[15:16])
-        entries = await client.ledger.entries("default", "long", 1, count=9999)
+        entries = await client.ledger.jobs.entries("default", "long", 1, count=9999)
         held = [entry for _, entry in entries if isinstance(entry, AudioEntry)]
         assert held[0].offset > 0, "nothing was trimmed"
         late = await Heard().listen(client.job("long"))
         assert late.audio == spoken(lines)
         assert (await early).linear == spoken(lines)
-        assert await client.fleet.stream_bytes() < 40 * len(spoken(lines[:1]))
+        assert await client.ledger.stream_budget.bytes() < 40 * len(spoken(lines[:1]))
 
 
 async def test_without_accumulating_only_the_deltas_are_there(stage: Stage) -> None:
@@ -130,7 +122,7 @@ async def test_the_accumulated_wire_repeats_all_the_audio_in_each_entry(stage: S
     async with stage.client() as client:
         job = await submit(client, "accumulated", lines, wire="accumulated")
         assert (await Heard().listen(job)).audio == spoken(lines)
-        entries = await client.ledger.entries("default", "accumulated", 1, count=9999)
+        entries = await client.ledger.jobs.entries("default", "accumulated", 1, count=9999)
         audible = [entry for _, entry in entries if isinstance(entry, AudioEntry)]
         assert len(audible) == 15
         for entry in audible:
@@ -148,13 +140,13 @@ async def test_a_batch_job_publishes_no_audio_and_is_heard_from_the_store(stage:
         assert (await heard).audio == spoken(lines)
         assert (await Heard().listen(packed)).audio == spoken([text])
         for id in ("batch", "packed"):
-            entries = await client.ledger.entries("default", id, 1, count=9999)
+            entries = await client.ledger.jobs.entries("default", id, 1, count=9999)
             assert not any(isinstance(entry, AudioEntry) for _, entry in entries)
             segments = [entry for _, entry in entries if isinstance(entry, SegmentEntry)]
             assert segments[-1].text_end == len(text)
         live = await submit(client, "batch, live", lines, lane="batch", live=True, cache=False)
         await Heard().listen(live)
-        entries = await client.ledger.entries("default", "batch, live", 1, count=9999)
+        entries = await client.ledger.jobs.entries("default", "batch, live", 1, count=9999)
         assert any(isinstance(entry, AudioEntry) for _, entry in entries)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from speechfleet import AsyncClient, State
 from speechfleet.errors import InvalidRequest, JobCancelled, NoCapacity, TextTooLong
-from tests.acceptance.conftest import MODEL, Stage, spoken, staged
+from tests.support.stage import MODEL, Stage, spoken, staged
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ async def test_a_client_that_vanished_ends_its_session(
     client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = client.session(model=MODEL)
-    monkeypatch.setattr(session, "_live", lambda: asyncio.sleep(0))
+    monkeypatch.setattr(session._text, "send_signs", lambda: asyncio.sleep(0))
     await session.open()
     with pytest.raises(JobCancelled, match="vanished"):
         await session.result(timeout=10)
@@ -77,4 +77,4 @@ async def test_a_text_without_end_is_refused(client: AsyncClient) -> None:
 
 async def test_a_session_is_not_submitted(client: AsyncClient) -> None:
     with pytest.raises(InvalidRequest, match="session"):
-        await client.submit("Some text.", model=MODEL, lane="session")
+        await client.submit("Some text.", model=MODEL, lane="session")  # type: ignore[arg-type]  # refused by the type, and at run time

@@ -14,11 +14,11 @@ import pytest
 
 from speechfleet import AsyncClient, Client, Msg, State
 from speechfleet.errors import Conflict, JobCancelled, JobFailed, TextDiverged
-from speechfleet.keys import JobKeys
+from speechfleet.ledger.keys import JobKeys
 from speechfleet.session import AsyncSession
 from speechfleet_worker.testing.dashscope_realtime_server import DashScopeRealtimeServer
 from speechfleet_worker.testing.wire import Fault, speech
-from tests.acceptance.conftest import MODEL, Heard, Stage, sentences, spoken, staged
+from tests.support.stage import MODEL, TAKEN_OVER_S, Heard, Stage, sentences, spoken, staged
 
 REALTIME = "dashscope/qwen3-tts-flash-realtime"
 
@@ -174,7 +174,7 @@ async def test_the_provider_may_decide_when_to_speak(
 
 
 async def test_leaving_without_synthesize_cancels(stage: Stage, client: AsyncClient) -> None:
-    async with client.session(model=MODEL, chunks=500) as session:
+    async with client.session(model=MODEL, options={"chunks": 500}) as session:
         await write(session, ["A long answer that nobody wants any more.", "Or not at all."])
         await stage.ledger.wait(lambda: stage.ledger.calls("start")[session.text[:41]])
     with pytest.raises(JobCancelled, match="closed by its client"):
@@ -184,7 +184,7 @@ async def test_leaving_without_synthesize_cancels(stage: Stage, client: AsyncCli
 
 async def test_an_interrupt_says_how_far_it_was_heard(client: AsyncClient) -> None:
     lines = sentences("the interrupt", 3)
-    async with client.session(model=MODEL, chunks=10, pace=0.05) as session:
+    async with client.session(model=MODEL, options={"chunks": 10, "pace": 0.05}) as session:
         await write(session, [*lines, "And so on."])
         one, heard = len(spoken(lines[:1], chunks=10)), len(lines[0]) + 1 + len(lines[1]) // 2
         await published(session, lambda total: total > 2 * one)
@@ -194,8 +194,19 @@ async def test_an_interrupt_says_how_far_it_was_heard(client: AsyncClient) -> No
         assert caught.value.text_end == heard
 
 
+async def test_a_session_knows_the_word_that_was_heard(client: AsyncClient) -> None:
+    line = "One two three four five six seven eight."
+    async with client.session(model=MODEL, options={"words": True}) as session:
+        await session.complete(line)
+        *_, last = [chunk async for chunk in session.synthesize()]
+        third = last.words[2]
+        assert session.heard(third.end) == third.text_end == len("One two three")
+        assert session.heard(third.end - (third.end - third.start) * 3 // 4) == len("One two")
+        assert session.heard(last.total) == len(line)
+
+
 async def test_a_slow_listener_slows_nobody(client: AsyncClient) -> None:
-    """One that stands still after the first chunk, and one that plays as slowly as it sounds."""
+    """Follow with a listener that stops after one chunk, and one that plays in real time."""
     lines = sentences("the slow listener", 6)
     async with client.session(model=MODEL) as session:
         slow = session.job.stream()
@@ -228,7 +239,7 @@ async def test_a_live_id_is_refused_and_can_be_resumed(client: AsyncClient, stag
         with pytest.raises(Conflict, match="there already"):
             await other.session(model=MODEL, id="resumed").open()
         with pytest.raises(Conflict, match="another model"):
-            await other.session(model=MODEL, id="resumed", pace=1, resume=True).open()
+            await other.session(model=MODEL, id="resumed", options={"pace": 1}, resume=True).open()
         async with other.session(model=MODEL, id="resumed", resume=True) as second:
             assert second.text == " ".join(lines[:2])
             await asyncio.gather(write(first, lines), write(second, lines))
@@ -285,7 +296,7 @@ async def test_a_killed_worker_costs_the_sentence_in_progress(
     stage: Stage, client: AsyncClient, moment: str
 ) -> None:
     lines = sentences(f"the one killed {moment}", 5)
-    async with client.session(model=MODEL, pace=0.15) as session:
+    async with client.session(model=MODEL, options={"pace": 0.15}) as session:
         follower = asyncio.create_task(Heard().listen(session.job))
         if moment != "before the first audio":
             await write(session, lines[:3])
@@ -300,7 +311,7 @@ async def test_a_killed_worker_costs_the_sentence_in_progress(
         loop = asyncio.get_running_loop()
         killed = loop.time()
         while (await session.job.record()).boot in (before, ""):
-            assert loop.time() - killed < 5.0
+            assert loop.time() - killed < TAKEN_OVER_S
             await asyncio.sleep(0.05)
         [*_, last] = [chunk async for chunk in session.synthesize()]
         assert bytes(last.audio) == spoken(lines)
@@ -316,7 +327,7 @@ async def test_a_draining_worker_hands_its_sessions_over(
     stage: Stage, client: AsyncClient
 ) -> None:
     lines = sentences("the drained", 4)
-    async with client.session(model=MODEL, pace=0.1) as session:
+    async with client.session(model=MODEL, options={"pace": 0.1}) as session:
         follower = asyncio.create_task(Heard().listen(session.job))
         await write(session, lines[:2])
         await stage.ledger.wait(lambda: stage.ledger.calls("start", lines).total())
@@ -365,14 +376,14 @@ async def test_redis_comes_back_in_the_middle(
     """Killed and started again, or without a memory of the session at all."""
     lines = sentences(f"the {accident}", 6)
     assert stage.fleet.valkey is not None
-    async with client.session(model=MODEL, pace=0.1) as session:
+    async with client.session(model=MODEL, options={"pace": 0.1}) as session:
         await write(session, lines[:4])
         await stage.ledger.wait(lambda: stage.ledger.calls("end", lines).total())
         if accident == "restart":
             await stage.off_loop(stage.fleet.valkey.kill)
         else:
             job = JobKeys("default", session.id)
-            await client.connection.redis.delete(job.record, job.stream(1), job.segments(1))
+            await client.ledger.connection.redis.delete(job.record, job.stream(1), job.segments(1))
         await write(session, lines)
         [*_, last] = [chunk async for chunk in session.synthesize()]
         assert bytes(last.audio) == spoken(lines)

@@ -10,17 +10,10 @@ from typing import Any
 
 import pytest
 
-from speechfleet import Msg, State, keys
-from speechfleet.message import BEHIND, Hint
-from tests.acceptance.conftest import (
-    MODEL,
-    Stage,
-    gather,
-    sentences,
-    spoken,
-    staged,
-    submit,
-)
+from speechfleet import Msg, State
+from speechfleet.ledger import keys
+from speechfleet.ledger.message import BEHIND, JobMessage
+from tests.support.stage import MODEL, Stage, gather, sentences, spoken, staged, submit
 
 BACKLOG = 20_000
 SUBMITTER = """
@@ -81,7 +74,7 @@ async def test_a_backlog_is_left_in_peace_and_a_lost_message_is_sent_again(
     queue = keys.queue("live", "slow")
     with staged(tmp_path, workers=2, slots=1) as stage:
         async with stage.client() as client:
-            redis: Any = client.connection.redis
+            redis: Any = client.ledger.connection.redis
             for n in range(2):
                 await submit(client, f"stall-{n}", [f"Stall {n}."], stall=True)
             await stage.ledger.until("start", count=2)
@@ -89,12 +82,12 @@ async def test_a_backlog_is_left_in_peace_and_a_lost_message_is_sent_again(
             await client.submit_many(messages, model=MODEL)
             sent = int(await redis.get(keys.PATTERNS["SEQUENCE"]))
             waiting = await redis.llen(queue + BEHIND)
-            lost = Hint.decode(await redis.rpop(queue + BEHIND))
+            lost = JobMessage.decode(await redis.rpop(queue + BEHIND))
             assert lost is not None
             # Whoever waits at the head of the line takes what is sent again.
             found = await redis.brpop([queue], timeout=15)
             assert found is not None, "the lost message was not sent again"
-            again = Hint.decode(found[1])
+            again = JobMessage.decode(found[1])
             assert again is not None
             assert again.name == lost.name
             assert int(again.sequence) == sent + 1, "and no other one"

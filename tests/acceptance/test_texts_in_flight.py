@@ -11,7 +11,7 @@ import pytest
 
 from speechfleet import Msg
 from speechfleet.errors import JobCancelled
-from tests.acceptance.conftest import MODEL, Stage, gather, sentences, spoken, staged, submit
+from tests.support.stage import MODEL, Stage, gather, sentences, spoken, staged, submit
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ async def test_a_speaker_that_is_killed_costs_one_more_call_at_most(tmp_path: Pa
     with staged(tmp_path, workers=2, slots=4) as stage:
         async with stage.client() as client:
             jobs = [
-                await client.submit(Msg("", line, id=f"k{n}"), model=MODEL, pace=0.2)
+                await client.submit(Msg("", line, id=f"k{n}"), model=MODEL, options={"pace": 0.2})
                 for n in range(6)
             ]
             await stage.ledger.until("start", [line])

@@ -19,10 +19,12 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from speechfleet import AsyncClient, tracing
+from speechfleet import AsyncClient
+from speechfleet.embedded import EmbeddedFleet
 from speechfleet.errors import SpeechFleetError
-from speechfleet.local import EmbeddedFleet
-from tests.acceptance.gateways import TEXT, gateway, http, order
+from speechfleet.keywords import request_of
+from speechfleet.observability import tracing
+from tests.support.gateways import TEXT, gateway, http, order
 
 ESPEAK = "espeak/espeak-ng"
 
@@ -180,14 +182,15 @@ async def test_the_same_order_under_another_trace_is_the_same_job(
         first = await client.submit("Twice.", model=ESPEAK)
         record = await first.record()
         with tracing.span("elsewhere"):
-            request = client.request("Twice.", {"model": ESPEAK})[1]
+            request = request_of("Twice.", {"model": ESPEAK}, client.settings)[1]
         assert request.trace != record.request.trace
         assert request.digest == record.request.digest
 
 
 def test_nothing_is_imported_unless_it_is_asked_for() -> None:
     program = (
-        "import sys, speechfleet.client, speechfleet_worker.worker, speechfleet.tracing as t\n"
+        "import sys, speechfleet.client, speechfleet_worker.worker\n"
+        "import speechfleet.observability.tracing as t\n"
         "with t.span('x', job='y'): assert t.traceparent() == ''\n"
         "t.flush()\n"
         # redis-py imports the part for metrics itself, where it is installed.

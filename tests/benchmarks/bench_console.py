@@ -16,10 +16,10 @@ from pathlib import Path
 
 from playwright.async_api import Page
 
-from speechfleet.local import EmbeddedFleet
-from speechfleet.local.gateway import gateway_beside
-from tests.acceptance.browser import CHROMIUM, browsing
+from speechfleet.embedded import EmbeddedFleet
+from speechfleet.embedded.gateway_process import gateway_beside
 from tests.benchmarks.floors import Floors, main, percentiles
+from tests.support.browser import CHROMIUM, browsing
 
 PAGES, CLICKS = 5, 4
 FIRST_SOUND = 300.0

@@ -26,23 +26,25 @@ from typing import Any
 
 import redis
 
-from speechfleet import AsyncClient, keys, wav
+from speechfleet import AsyncClient
+from speechfleet import espeak_library as library
+from speechfleet.audio import wav
 from speechfleet.chunks import Finished
+from speechfleet.corpus.corpus import open_corpus
 from speechfleet.corpus.item import Item
-from speechfleet.corpus.source import open_corpus
-from speechfleet.jobs import Lane, State
-from speechfleet.keys import BatchKeys, JobKeys
-from speechfleet.ledger import Lease
-from speechfleet.local import EmbeddedFleet, EmbeddedValkey
-from speechfleet_worker.providers import espeak_library
-from speechfleet_worker.providers.espeak import EspeakOptions, EspeakTTSModel
+from speechfleet.embedded import EmbeddedFleet, EmbeddedValkey
+from speechfleet.ledger import Lease, keys
+from speechfleet.ledger.keys import BatchKeys, JobKeys
+from speechfleet.lifecycle import State
+from speechfleet.request import Lane
+from speechfleet_worker.providers.espeak.model import EspeakOptions, EspeakTTSModel
 from tests.benchmarks.floors import Floors, main, resident
 
 CORPUS = Path(__file__).with_name("ljspeech.csv.gz")
 ORDER: dict[str, Any] = {"model": "espeak/espeak-ng", "voice": "en-us"}
 CORES = os.cpu_count() or 1
-PEAK_MB, RESUME, OF_PLAIN = 512, 15, 0.5
-SUBMITS, GROWTH_MB, FIRST = 10_000, 50, 10_000
+PEAK_MB, RESUME, OF_PLAIN = 512, 15, 0.7
+SUBMITS, GROWTH_MB, FIRST = 20_000, 50, 10_000
 
 
 def parse() -> argparse.Namespace:
@@ -65,17 +67,15 @@ def speak_plainly(task: tuple[str, str, str]) -> float:
     """One text into one file; the seconds of its audio."""
     folder, name, text = task
     parts: list[bytes] = []
-    words: list[tuple[int, int, int]] = []
 
-    def take(audio: bytes, spoken: tuple[tuple[int, int, int], ...]) -> bool:
+    def take(audio: bytes, _: library.Words) -> bool:
         parts.append(audio)
-        words.extend(spoken)
         return True
 
-    parameters = EspeakOptions().model_dump()
-    espeak_library.library().speak(text, ORDER["voice"], parameters, take)
+    parameters = EspeakOptions().parameters()
+    library.library().speak(text, ORDER["voice"], parameters, take)
     rate, pcm = EspeakTTSModel.capabilities.sample_rate, b"".join(parts)
-    Path(folder, f"{name}.wav").write_bytes(wav.encode(pcm, rate, 1, words))
+    Path(folder, f"{name}.wav").write_bytes(wav.encode(pcm, rate))
     return len(pcm) / 2 / rate
 
 
@@ -165,7 +165,7 @@ async def by_growth(floors: Floors, count: int) -> None:
 
 async def end_all(client: AsyncClient, batch: str) -> None:
     """Claim and finish whatever is under way, as fast as that goes."""
-    scripts, numbers = client.connection.scripts, itertools.count()
+    scripts, numbers = client.ledger.connection.scripts, itertools.count()
     finished = Finished(0, 0, "audio/x.wav", "audio/wav", "{}")
 
     async def end(name: bytes) -> None:

@@ -27,8 +27,8 @@ from dashscope.api_entities.aio_session import close_shared_aio_session
 from dashscope.audio.qwen_tts_realtime import QwenTtsRealtime, QwenTtsRealtimeCallback
 
 from speechfleet.tts import Msg, TTSModelBase, TTSResponse
-from speechfleet_worker.providers.dashscope import DashScopeTTSModel
-from speechfleet_worker.providers.dashscope_realtime import DashScopeRealtimeTTSModel
+from speechfleet_worker.providers.dashscope.http import DashScopeTTSModel
+from speechfleet_worker.providers.dashscope.realtime import DashScopeRealtimeTTSModel
 
 TOGETHER = 100
 LATER, DEARER, LARGER = 0.003, 1.3, 100.0
@@ -42,7 +42,7 @@ from speechfleet_worker.testing.dashscope_server import DashScopeServer
 
 async def main():
     async with DashScopeServer() as http, DashScopeRealtimeServer() as realtime:
-        print(http.base_url, realtime.realtime_url, flush=True)
+        print(http.base_url, realtime.websocket_url, flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
 asyncio.run(main())

@@ -20,10 +20,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from speechfleet import AsyncClient, Msg
-from speechfleet.keys import JobKeys
-from speechfleet.local import EmbeddedFleet
-from speechfleet.local.gateway import GatewayProcess
-from speechfleet.overview import BUILT_IN_PROVIDERS
+from speechfleet.embedded import EmbeddedFleet
+from speechfleet.embedded.gateway_process import GatewayProcess
+from speechfleet.ledger.keys import JobKeys
+from speechfleet.provider_options import BUILT_IN_PROVIDERS
 from tests.benchmarks.floors import ROOT, Floors, main, percentiles, resident
 
 LISTENERS = 500
@@ -152,7 +152,7 @@ async def first_byte(client: AsyncClient, gateway: GatewayProcess, id: str, form
         f"POST /v1/audio/speech HTTP/1.1\r\nhost: {address.netloc}\r\nidempotency-key: {id}\r\n"
         f"content-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
     )
-    async with client.hub.subscribe(JobKeys("default", id).stream(1)) as subscription:
+    async with client.ledger.streams.subscribe(JobKeys("default", id).stream(1)) as subscription:
 
         async def chunk() -> float:
             kinds: list[str] = []

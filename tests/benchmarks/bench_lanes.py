@@ -14,8 +14,9 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from speechfleet import AsyncClient, Msg
-from speechfleet.local import EmbeddedFleet
-from speechfleet.tts import AudioBuffer, TTSModelBase, TTSResponse
+from speechfleet.audio.buffer import AudioBuffer
+from speechfleet.embedded import EmbeddedFleet
+from speechfleet.tts import TTSModelBase, TTSResponse
 from tests.benchmarks.bench_latency import CHUNK, subscribed
 from tests.benchmarks.floors import ROOT, Floors, main, percentiles
 
@@ -67,7 +68,7 @@ async def measure() -> Floors:
             items = (Msg("batch", f"Item {n}.") for n in range(ITEMS))
             await client.submit_many(items, model="bench/sentence", lane="batch")
             beside = await live(client, "beside")
-            running = sum(worker.running for worker in await client.fleet.workers())
+            running = sum(worker.running for worker in await client.ledger.workers.workers())
     floors.tell("first chunk of a live job, p50, idle fleet", alone[0], "ms")
     floors.tell("the same, p99", alone[1], "ms")
     floors.tell("items of the batch that run meanwhile", running, "")

@@ -11,8 +11,8 @@ import time
 from contextlib import aclosing
 
 from speechfleet import AsyncClient, Msg
+from speechfleet.embedded import EmbeddedFleet
 from speechfleet.job import AsyncJob
-from speechfleet.local import EmbeddedFleet
 from speechfleet.settings import Settings
 from tests.benchmarks.floors import Floors, main, percentiles, resident
 
@@ -38,7 +38,7 @@ async def watch(client: AsyncClient, pid: int, ended: asyncio.Event) -> tuple[in
     memory = audio = 0
     while not ended.is_set():
         memory = max(memory, resident(pid))
-        audio = max(audio, await client.fleet.stream_bytes())
+        audio = max(audio, await client.ledger.stream_budget.bytes())
         await asyncio.sleep(0.05)
     return memory, audio
 
@@ -63,10 +63,10 @@ async def measure() -> Floors:
             later = percentiles(long)[0] - percentiles(short)[0]
             floors.at_most("first chunk of a long text comes later by, p50", later, 1.0, "ms")
 
-            while await client.fleet.running(worker.boot_id):
+            while await client.ledger.workers.running(worker.boot_id):
                 await asyncio.sleep(0.05)
             before, ended = resident(worker.pid), asyncio.Event()
-            audio_before = await client.fleet.stream_bytes()
+            audio_before = await client.ledger.stream_budget.bytes()
             watching = asyncio.create_task(watch(client, worker.pid, ended))
             job = await client.submit(Msg("bench", body), model=MODEL, cache=False)
             speech = await job.result(timeout=600)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from speechfleet import AsyncClient, Msg
-from speechfleet.local import EmbeddedFleet
+from speechfleet.embedded import EmbeddedFleet
 from tests.benchmarks.floors import Floors, main, stream_keys
 
 TIMES = 1.05
@@ -24,7 +24,7 @@ async def measure() -> Floors:
                 job = await client.submit(Msg("bench", text), model="espeak/espeak-ng")
                 await job.result(timeout=120)
                 pcm = (await job.record()).audio
-                redis = client.connection.redis
+                redis = client.ledger.connection.redis
                 sizes = [
                     int(await redis.memory_usage(key, samples=0) or 0)
                     for key in await stream_keys(redis)

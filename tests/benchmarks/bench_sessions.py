@@ -20,7 +20,7 @@ from typing import Any
 import dashscope
 
 from speechfleet import AsyncClient
-from speechfleet.local import EmbeddedFleet
+from speechfleet.embedded import EmbeddedFleet
 from speechfleet.session import AsyncSession
 from tests.benchmarks import stamping_provider
 from tests.benchmarks.floors import ROOT, Floors, main, percentiles

@@ -13,8 +13,8 @@ from pathlib import Path
 from statistics import median
 
 from speechfleet import AsyncClient, Client, Msg
-from speechfleet.jobs import State
-from speechfleet.local import EmbeddedValkey
+from speechfleet.embedded import EmbeddedValkey
+from speechfleet.lifecycle import State
 from tests.benchmarks.floors import Floors, main
 
 MESSAGES = 10_000
@@ -52,7 +52,7 @@ async def measure() -> Floors:
                 rates["AsyncClient"].append(await by_async_client(client))
                 rates["Client"].append(await asyncio.to_thread(by_client, valkey.url))
             counts = await client.counts()
-            memory = (await client.connection.server()).memory_used
+            memory = (await client.ledger.connection.server()).memory_used
     assert counts[State.QUEUED] == 2 * ROUNDS * MESSAGES
     for name, measured in rates.items():
         floors.at_least(f"submitted a second, {name}.submit_many", median(measured), RATE, "jobs")

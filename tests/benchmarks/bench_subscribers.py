@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 from speechfleet.chunks import AudioEntry, Finished
-from speechfleet.ledger import Connection, Hub
-from speechfleet.local import EmbeddedValkey
+from speechfleet.embedded import EmbeddedValkey
+from speechfleet.ledger import Connection, Streams
 from speechfleet.settings import Settings
 from tests.benchmarks.floors import Floors, main, percentiles
 
@@ -43,7 +43,7 @@ for number in range(streams):
 """
 
 
-async def listen(hub: Hub, key: str, latencies: list[float]) -> None:
+async def listen(hub: Streams, key: str, latencies: list[float]) -> None:
     async with hub.subscribe(key) as subscription:
         while True:
             for _, entry in await subscription.next(30):
@@ -56,7 +56,7 @@ async def listen(hub: Hub, key: str, latencies: list[float]) -> None:
 
 async def latencies_of(url: str, streams: int) -> list[float]:
     connection = Connection(Settings.load(redis_url=url))
-    hub, latencies = Hub(connection), list[float]()
+    hub, latencies = Streams(connection), list[float]()
     await connection.redis.flushall()
     try:
         listeners = [

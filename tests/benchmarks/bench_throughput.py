@@ -23,20 +23,23 @@ from unittest import mock
 
 import redis.asyncio
 
-from speechfleet import AsyncClient, Msg, keys, message
+from speechfleet import AsyncClient, Msg
+from speechfleet.audio.buffer import AudioBuffer
+from speechfleet.embedded import EmbeddedFleet
 from speechfleet.errors import ObjectMissing
-from speechfleet.jobs import State
-from speechfleet.local import EmbeddedFleet
+from speechfleet.ledger import keys, message
+from speechfleet.lifecycle import State
 from speechfleet.settings import Settings
 from speechfleet.store.base import NewObject
 from speechfleet.store.folder import FolderStore
-from speechfleet.tts import AudioBuffer, TTSModelBase, TTSResponse
+from speechfleet.tts import TTSModelBase, TTSResponse
 from tests.benchmarks.floors import ROOT, Floors, main, stream_keys
 
 JOBS = 1000
 ROUNDS = 5
 CONCURRENCY = 100
-RATIO = 0.9
+FLOORS = {"memory": 1.0, "events": 0.95}
+"""Of the bare task's rate, by the worker's role."""
 CHUNKS, PAUSE, CHUNK = 10, 0.02, bytes(20_000)
 BARE_QUEUE, BARE_TASK = "bare", "bench.bare"
 
@@ -77,22 +80,22 @@ class NullStore(FolderStore):
         raise ObjectMissing(key)
 
 
-def worker_in_memory() -> int:
-    from speechfleet_worker import __main__, process  # noqa: PLC0415 # in the worker alone
+def worker_in_memory(*options: str) -> int:
+    from speechfleet_worker import command_line, context  # noqa: PLC0415 # in the worker alone
 
-    arguments = ["worker", "--concurrency", str(CONCURRENCY)]
+    arguments = ["worker", "--concurrency", str(CONCURRENCY), *options]
     store = NullStore()
     with (
-        mock.patch.object(process, "open_store", return_value=store),
+        mock.patch.object(context, "open_store", return_value=store),
         mock.patch.object(sys, "argv", arguments),
     ):
-        return __main__.main()
+        return command_line.main()
 
 
 def bare_worker() -> int:
     """Tells on stdout that it is ready, and each time that so many jobs are done."""
-    from speechfleet_worker.app import make_app  # noqa: PLC0415 # in the worker alone
-    from speechfleet_worker.running import LoopThread  # noqa: PLC0415 # likewise
+    from speechfleet_worker.celery_app import make_app  # noqa: PLC0415 # in the worker alone
+    from speechfleet_worker.event_loop import LoopThread  # noqa: PLC0415 # likewise
 
     settings = Settings.load()
     assert settings.redis_url is not None
@@ -115,7 +118,8 @@ def bare_worker() -> int:
         if done % JOBS == 0:
             print("done", flush=True)
 
-    app = make_app(settings, [BARE_QUEUE], lambda *_: None, events=True)
+    app = make_app(settings, [BARE_QUEUE])
+    app.conf.update(worker_prefetch_multiplier=1, task_acks_late=True)
 
     @app.task(name=BARE_TASK)  # type: ignore[untyped-decorator]  # celery
     def bare(name: str, _: str) -> None:
@@ -138,22 +142,22 @@ def bare_worker() -> int:
 def child(role: str, environ: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     """This script in another role, once it takes jobs."""
     command = [sys.executable, "-m", "tests.benchmarks.bench_throughput", role]
-    process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True)
+    context = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True)
     try:
-        assert process.stdout is not None
-        assert process.stdout.readline().startswith("ready")
-        yield process
+        assert context.stdout is not None
+        assert context.stdout.readline().startswith("ready")
+        yield context
     finally:
-        process.kill()
-        process.wait()
+        context.kill()
+        context.wait()
 
 
 # --- the measurement ------------------------------------------------------------------------
 
 
-async def of_bare_task(client: AsyncClient, process: subprocess.Popen[str], tag: str) -> float:
+async def of_bare_task(client: AsyncClient, context: subprocess.Popen[str], tag: str) -> float:
     """Jobs a second, from the first message to the last job's end."""
-    assert process.stdout is not None
+    assert context.stdout is not None
     messages = [
         message.TEMPLATE.replace("@TASK@", BARE_TASK)
         .replace("@JOB@", f"bare/{tag}-{number}")
@@ -163,30 +167,44 @@ async def of_bare_task(client: AsyncClient, process: subprocess.Popen[str], tag:
         for number in range(JOBS)
     ]
     began = time.perf_counter()
-    await client.connection.redis.lpush(BARE_QUEUE + message.BEHIND, *messages)
+    await client.ledger.connection.redis.lpush(BARE_QUEUE + message.BEHIND, *messages)
     async with asyncio.timeout(60):
-        await asyncio.to_thread(process.stdout.readline)
+        await asyncio.to_thread(context.stdout.readline)
     rate = JOBS / (time.perf_counter() - began)
-    await client.connection.redis.unlink(*await stream_keys(client.connection.redis))
+    await client.ledger.connection.redis.unlink(*await stream_keys(client.ledger.connection.redis))
     return rate
 
 
-async def of_speechfleet(client: AsyncClient, tag: str) -> float:
-    texts = [Msg("bench", f"Text {number} of round {tag}.") for number in range(JOBS)]
-    done = (await client.counts())[State.SUCCEEDED] + JOBS
+async def of_speechfleet(client: AsyncClient, tag: str, jobs: int = JOBS) -> float:
+    texts = [Msg("bench", f"Text {number} of round {tag}.") for number in range(jobs)]
+    done = (await client.counts())[State.SUCCEEDED] + jobs
     began = time.perf_counter()
     await client.submit_many(texts, model="bench/paced")
     while (await client.counts())[State.SUCCEEDED] < done:
         await asyncio.sleep(0.02)
-    rate = JOBS / (time.perf_counter() - began)
-    while int(await client.connection.redis.get(keys.BYTES) or 0):
+    rate = jobs / (time.perf_counter() - began)
+    while int(await client.ledger.connection.redis.get(keys.BYTES) or 0):
         await asyncio.sleep(0.1)  # the streams expire
     return rate
 
 
+async def side_by_side(
+    client: AsyncClient, environ: dict[str, str], role: str
+) -> tuple[list[float], list[float]]:
+    """Return the rates of the bare task and of a worker in this role, round by round."""
+    bare, ours = list[float](), list[float]()
+    with child("bare", environ) as context, child(role, environ):
+        await of_bare_task(client, context, f"warm-up {role}")
+        await of_speechfleet(client, f"warm-up {role}")
+        for round in range(ROUNDS):
+            bare.append(await of_bare_task(client, context, f"{role}-{round}"))
+            ours.append(await of_speechfleet(client, f"{role}-{round}"))
+    return bare, ours
+
+
 async def measure() -> Floors:
     floors = Floors()
-    bare, memory, folder = list[float](), list[float](), list[float]()
+    folder = list[float]()
     added = {
         "PYTHONPATH": ROOT,
         "SPEECHFLEET_PROVIDERS": "bench=tests.benchmarks.bench_throughput:Paced",
@@ -195,21 +213,17 @@ async def measure() -> Floors:
     with EmbeddedFleet(workers=0, slots=CONCURRENCY, environ=added) as fleet:
         environ = {**os.environ, **fleet.environ}
         async with AsyncClient(redis_url=fleet.redis_url, store=fleet.store_url) as client:
-            with child("bare", environ) as process, child("memory", environ):
-                await of_bare_task(client, process, "warm-up")
-                await of_speechfleet(client, "warm-up")
-                for round in range(ROUNDS):
-                    bare.append(await of_bare_task(client, process, str(round)))
-                    memory.append(await of_speechfleet(client, f"m{round}"))
+            for role, floor in FLOORS.items():
+                bare, ours = await side_by_side(client, environ, role)
+                ratio = median(our / their for our, their in zip(ours, bare, strict=True))
+                floors.tell("a bare Celery task", median(bare), "jobs/s")
+                floors.tell(f"speechfleet, objects to nowhere ({role})", median(ours), "jobs/s")
+                floors.at_least("the same, of the bare task's rate", ratio, floor, "x")
             worker = fleet.start_worker("--concurrency", str(CONCURRENCY))
             await of_speechfleet(client, "warm-up of the folder")
             for round in range(ROUNDS):
                 folder.append(await of_speechfleet(client, f"f{round}"))
             worker.stop()
-    ratio = median(ours / theirs for ours, theirs in zip(memory, bare, strict=True))
-    floors.tell("a bare Celery task", median(bare), "jobs/s")
-    floors.tell("speechfleet, objects to nowhere", median(memory), "jobs/s")
-    floors.at_least("the same, of the bare task's rate", ratio, RATIO, "x")
     floors.tell("speechfleet, objects in a folder", median(folder), "jobs/s")
     return floors
 
@@ -220,5 +234,7 @@ if __name__ == "__main__":
             sys.exit(bare_worker())
         case ["memory"]:
             sys.exit(worker_in_memory())
+        case ["events"]:
+            sys.exit(worker_in_memory("--events"))
         case _:
             sys.exit(main(measure()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -13,6 +14,40 @@ import redis.asyncio
 
 ROOT = str(Path(__file__).parents[2])
 """For the PYTHONPATH of workers: the models of the benchmarks are classes of one's own."""
+
+
+KEPT, BROKEN = "ok", "FAIL"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row that has a floor, as `Floors` prints it."""
+
+    name: str
+    measured: str
+    floor: str
+    is_kept: bool
+
+    def __str__(self) -> str:
+        return _line(self.name, self.measured, self.floor, KEPT if self.is_kept else BROKEN)
+
+    @classmethod
+    def parse(cls, line: str) -> Row | None:
+        """Read a printed row; None for anything else, and for a row without a floor."""
+        found = _ROW.fullmatch(line.rstrip())
+        if found is None:
+            return None
+        return cls(found["name"], found["measured"], found["floor"], found["verdict"] == KEPT)
+
+
+_ROW = re.compile(
+    r"(?P<name>.+?)  +(?P<measured>\S.*?)  +(?P<floor>[<>]= \S.*?)  +"
+    rf"(?P<verdict>{KEPT}|{BROKEN})"
+)
+
+
+def _line(name: str, measured: str, floor: str, verdict: str) -> str:
+    return f"{name:60}  {measured:>16}  {floor:>18}  {verdict}"
 
 
 class Floors:
@@ -33,12 +68,12 @@ class Floors:
         self._row(name, _shown(measured, unit), "", "")
 
     def _judge(self, name: str, measured: float, floor: str, unit: str, *, kept: bool) -> None:
-        self._row(name, _shown(measured, unit), f"{floor} {unit}", "pass" if kept else "FAIL")
+        self._row(name, _shown(measured, unit), f"{floor} {unit}", KEPT if kept else BROKEN)
         if not kept:
             self.status = 1
 
     def _row(self, name: str, measured: str, floor: str, verdict: str) -> None:
-        print(f"{name:52} {measured:>16} {floor:>18}  {verdict}", flush=True)
+        print(_line(name, measured, floor, verdict), flush=True)
 
 
 def _shown(value: float, unit: str) -> str:

@@ -80,7 +80,7 @@ async def running() -> AsyncGenerator[Provider, None]:
 
 async def main() -> None:
     async with StampingProvider() as server:
-        print(server.realtime_url, flush=True)
+        print(server.websocket_url, flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
 

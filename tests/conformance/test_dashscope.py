@@ -6,7 +6,7 @@ from typing import Any
 
 from speechfleet.settings import Timeouts
 from speechfleet.tts import TTSModelBase
-from speechfleet_worker.providers.dashscope import DashScopeTTSModel
+from speechfleet_worker.providers.dashscope.http import DashScopeTTSModel
 from speechfleet_worker.testing.conformance import KEY, ProviderConformance
 from speechfleet_worker.testing.dashscope_server import DashScopeServer
 from speechfleet_worker.testing.wire import WireServer

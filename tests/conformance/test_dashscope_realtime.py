@@ -10,8 +10,8 @@ from typing import Any
 
 from speechfleet.settings import Timeouts
 from speechfleet.tts import TTSModelBase
-from speechfleet_worker.providers.dashscope_connection import Mode
-from speechfleet_worker.providers.dashscope_realtime import DashScopeRealtimeTTSModel
+from speechfleet_worker.providers.dashscope.connection import Mode
+from speechfleet_worker.providers.dashscope.realtime import DashScopeRealtimeTTSModel
 from speechfleet_worker.testing.conformance import KEY, ProviderConformance
 from speechfleet_worker.testing.dashscope_realtime_server import PATH, DashScopeRealtimeServer
 from speechfleet_worker.testing.wire import WireServer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from speechfleet.settings import Timeouts
-from speechfleet_worker.providers.espeak import EspeakTTSModel
+from speechfleet_worker.providers.espeak.model import EspeakTTSModel
 from speechfleet_worker.testing.conformance import KEY, ModelConformance, spoken
 from speechfleet_worker.testing.wire import NoServer, WireServer
 

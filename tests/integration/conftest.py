@@ -3,48 +3,16 @@
 from __future__ import annotations
 
 import os
-import select
 import shutil
-import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-
-class Events:
-    """What the stand-in workers tell, in order; see `tests/stand_in_worker.py`."""
-
-    def __init__(self, path: Path) -> None:
-        os.mkfifo(path)
-        # Read and write: the pipe never ends while no worker has it open.
-        self._pipe = os.open(path, os.O_RDWR)
-        self._rest = b""
-
-    def next(self, kind: str, within: float = 20.0) -> list[str]:
-        """Wait for the next event of this kind, passing over others; its further words."""
-        end = time.monotonic() + within
-        while True:
-            line, newline, rest = self._rest.partition(b"\n")
-            if newline:
-                self._rest = rest
-                first, *words = line.decode().split()
-                if first == kind:
-                    return words
-            else:
-                left = max(0.0, end - time.monotonic())
-                assert select.select([self._pipe], [], [], left)[0], f"no event {kind!r}"
-                self._rest += os.read(self._pipe, 4096)
-
-    def left(self) -> list[str]:
-        """What was told by now and not asked for."""
-        while select.select([self._pipe], [], [], 0)[0]:
-            self._rest += os.read(self._pipe, 4096)
-        lines, self._rest = self._rest.decode().splitlines(), b""
-        return lines
-
-    def close(self) -> None:
-        os.close(self._pipe)
+from speechfleet.ledger import Connection
+from speechfleet.settings import Settings
+from tests.support.events import Events
+from tests.support.spoken_batch import Spoken
 
 
 @pytest.fixture
@@ -53,7 +21,7 @@ def events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Events]:
     package = tmp_path / "path" / "speechfleet_worker"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
-    stand_in = Path(__file__).parents[1] / "stand_in_worker.py"
+    stand_in = Path(__file__).parents[1] / "support" / "stand_in_worker.py"
     shutil.copy(stand_in, package / "__main__.py")
     pipe = tmp_path / "events"
     events = Events(pipe)
@@ -61,3 +29,11 @@ def events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Events]:
     monkeypatch.setenv("EVENTS", str(pipe))
     yield events
     events.close()
+
+
+@pytest.fixture
+async def spoken(redis_url: str) -> AsyncIterator[Spoken]:
+    connection = Connection(Settings.load(redis_url=redis_url))
+    await connection.open()
+    yield Spoken(connection)
+    await connection.close()

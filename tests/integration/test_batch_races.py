@@ -9,26 +9,25 @@ from typing import Any, cast
 
 import pytest
 
-from speechfleet import keys
+from speechfleet.batch.feeder import Feeder
+from speechfleet.batch.pricing import PriceList, SpendingLimit, most_of
 from speechfleet.client import AsyncClient
-from speechfleet.corpus.feeding import Feeder
 from speechfleet.corpus.item import Item
-from speechfleet.corpus.prices import Prices, Purse, most_of
 from speechfleet.errors import BatchStopped
-from speechfleet.jobs import Lane, Request, Segment
-from speechfleet.ledger import Jobs, Lease, Submitted
+from speechfleet.ledger import Jobs, Lease, Submitted, keys
 from speechfleet.ledger.batches import item_id
-from speechfleet.ledger.budgets import Budgets, Call
-from speechfleet_worker.admission import Turnstile
-from speechfleet_worker.lookahead import Ahead
-from speechfleet_worker.lookahead import Spoken as SpokenText
+from speechfleet.ledger.queues import Queues
+from speechfleet.ledger.rate_limits import Call, RateLimiter
+from speechfleet.record import StoredSegment
+from speechfleet.request import Lane, Request
 from speechfleet_worker.providers.base import Capabilities
-from speechfleet_worker.segments import Segment as Cut
-from speechfleet_worker.synthesis import Execution
-from speechfleet_worker.worker import Worker
-from tests.integration.test_batches import ACCOUNT, BATCH, END, NAMESPACE, Spoken, spoken
-
-__all__ = ["spoken"]
+from speechfleet_worker.running_jobs import RunningJobs
+from speechfleet_worker.segmentation import TextSegment as Cut
+from speechfleet_worker.synthesis.admission import Admission
+from speechfleet_worker.synthesis.execution import Execution
+from speechfleet_worker.synthesis.look_ahead import InFlightSegment
+from speechfleet_worker.synthesis.look_ahead import Spoken as SpokenText
+from tests.support.spoken_batch import ACCOUNT, BATCH, END, NAMESPACE, Spoken
 
 
 async def test_an_item_that_is_written_down_is_not_spoken_again(spoken: Spoken) -> None:
@@ -37,13 +36,15 @@ async def test_an_item_that_is_written_down_is_not_spoken_again(spoken: Spoken) 
     await spoken.submit("a")
     lease, claim = await spoken.claim("a")
     assert claim.record is not None
-    process = SimpleNamespace(settings=spoken.connection.settings, jobs=spoken.jobs)
-    execution = Execution(cast("Any", process), cast("Any", None), lease)
+    context = SimpleNamespace(
+        settings=spoken.connection.settings, ledger=SimpleNamespace(jobs=spoken.jobs)
+    )
+    execution = Execution(cast("Any", context), cast("Any", None), lease)
     execution._request = claim.record.request
     usage = {"characters": 6, "billed": 6, "calls": 1, "audio_ms": 500}
-    await lease.segment(Segment(0, 0, 96, 0, 6, "hash"), 24_000, 1 << 20, ACCOUNT, usage)
+    await lease.segment(StoredSegment(0, 0, 96, 0, 6, "hash"), 24_000, 1 << 20, ACCOUNT, usage)
     assert await lease.finish(END, size=140, rate=24_000)
-    await spoken.fold(await spoken.results())
+    await spoken.acknowledge(await spoken.results())
     assert await execution.regain() is None
     assert await spoken.jobs.find(NAMESPACE, item_id(BATCH, "a")) is None
     status = await spoken.batches.get(NAMESPACE, BATCH)
@@ -56,24 +57,24 @@ async def test_what_was_stored_and_not_recorded_was_spoken_for_its_own_job(spoke
     await spoken.submit("a")
     await spoken.submit("b")
     lease, _ = await spoken.claim("a")
-    budgets = Budgets(spoken.connection)
+    budgets = RateLimiter(spoken.connection)
     call = Call("espeak/espeak-ng", "batch", "hash", 0, 6)
-    assert (await budgets.take(lease, call)).outcome == "go"
-    assert not await budgets.began(lease, "hash")
+    assert (await budgets.acquire(lease, call)).outcome == "granted"
+    assert not await lease.inherit_call("hash")
     later = Lease(spoken.connection.scripts, lease.job, "later:1", "later")
-    assert await budgets.began(later, "hash")
-    assert not await budgets.began(later, "another hash")
+    assert await later.inherit_call("hash")
+    assert not await later.inherit_call("another hash")
     others, _ = await spoken.claim("b")
-    assert not await budgets.began(others, "hash")
+    assert not await others.inherit_call("hash")
 
 
 async def test_who_is_cancelled_while_it_asks_leaves_nothing_taken(spoken: Spoken) -> None:
     """The answer is on its way; else equal texts would wait for a job that is gone."""
     asked = asyncio.Event()
 
-    class Slow(Budgets):
-        async def take(self, lease: Lease, call: Call) -> Any:
-            await super().take(lease, call)
+    class Slow(RateLimiter):
+        async def acquire(self, lease: Lease, call: Call) -> Any:
+            await super().acquire(lease, call)
             asked.set()
             await asyncio.Event().wait()
 
@@ -82,20 +83,20 @@ async def test_who_is_cancelled_while_it_asks_leaves_nothing_taken(spoken: Spoke
     await spoken.submit("b")
     lease, claim = await spoken.claim("a")
     assert claim.record is not None
-    process = SimpleNamespace(budgets=Slow(spoken.connection), fleet=spoken.fleet)
-    voice = SimpleNamespace(capabilities=Capabilities())
-    turnstile = Turnstile(cast("Any", process), lease, claim.record, cast("Any", voice), 0)
-    item = Ahead(Cut(0, 0, 6, "Hello."), is_last=True, spoken=SpokenText("hash"))
-    entering = asyncio.create_task(turnstile.enter(item))
+    admission = Admission(
+        Slow(spoken.connection), Queues(spoken.connection), lease, claim.record, Capabilities(), 0
+    )
+    item = InFlightSegment(Cut(0, 0, 6, "Hello."), is_last=True, spoken=SpokenText("hash"))
+    entering = asyncio.create_task(admission.enter(item))
     await asked.wait()
     entering.cancel()
     await asyncio.wait([entering])
     others, _ = await spoken.claim("b")
     call = Call(claim.record.request.model, "batch", "hash", 0, 6)
-    await spoken.connection.scripts.call("HSET", keys.BEATS, "boot", 1)  # both are alive
-    assert (await Budgets(spoken.connection).take(others, call)).outcome == "spoken"
-    await turnstile.close()
-    assert (await Budgets(spoken.connection).take(others, call)).outcome == "go"
+    await spoken.connection.scripts.call("HSET", keys.HEARTBEATS, "boot", 1)  # both are alive
+    assert (await RateLimiter(spoken.connection).acquire(others, call)).outcome == "in_flight"
+    await admission.close()
+    assert (await RateLimiter(spoken.connection).acquire(others, call)).outcome == "granted"
 
 
 async def test_a_worker_leaves_alone_what_is_ending(spoken: Spoken) -> None:
@@ -106,18 +107,39 @@ async def test_a_worker_leaves_alone_what_is_ending(spoken: Spoken) -> None:
     async def regain(name: str, *_: object) -> None:
         regained.append(name)
 
-    worker = SimpleNamespace(
-        process=SimpleNamespace(fleet=spoken.fleet),
-        boot="boot",
+    jobs = SimpleNamespace(
+        _context=SimpleNamespace(boot="boot", ledger=SimpleNamespace(workers=spoken.fleet)),
         _left={},
+        _unknown=set(),
         _running={
             name: (SimpleNamespace(ending=name == "ending"), running)
             for name in ("ending", "forgotten")
         },
         _regain=regain,
     )
-    await Worker.reconcile(cast("Any", worker))
+    await RunningJobs.reconcile(cast("Any", jobs))
     assert regained == ["forgotten"]
+
+
+async def test_a_job_that_ends_while_its_worker_asks_for_it_is_not_stopped() -> None:
+    """Else its audio would be deleted as that of a lost job."""
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def regain() -> None:
+        asked.set()
+        await answered.wait()
+
+    execution = SimpleNamespace(ending=False, unwanted=False, regain=regain)
+    task = asyncio.create_task(asyncio.sleep(60))
+    jobs = RunningJobs.__new__(RunningJobs)
+    asking = asyncio.create_task(jobs._regain("a", cast("Any", execution), cast("Any", task)))
+    await asked.wait()
+    execution.ending = True
+    answered.set()
+    await asking
+    assert not execution.unwanted
+    assert not task.cancelling()
+    task.cancel()
 
 
 async def test_a_submit_whose_answer_is_late_finds_its_job(spoken: Spoken) -> None:
@@ -125,11 +147,11 @@ async def test_a_submit_whose_answer_is_late_finds_its_job(spoken: Spoken) -> No
     sent, ended = asyncio.Event(), asyncio.Event()
 
     class Late(Jobs):
-        async def submit_each(self, *args: Any) -> Any:
-            (first,) = await super().submit_each(*args)
+        async def submit_each(self, *args: Any, **options: Any) -> Any:
+            (first,) = await super().submit_each(*args, **options)
             sent.set()
             await ended.wait()
-            (again,) = await super().submit_each(*args)
+            (again,) = await super().submit_each(*args, **options)
             assert isinstance(first, Submitted)
             assert isinstance(again, Submitted)
             assert (first.new, again.new) == (True, False)
@@ -142,19 +164,19 @@ async def test_a_submit_whose_answer_is_late_finds_its_job(spoken: Spoken) -> No
         NAMESPACE,
         BATCH,
         request=lambda _: request,
-        done=lambda *_: False,
-        purse=Purse(Prices({})),
+        is_done=lambda *_: False,
+        limit=SpendingLimit(PriceList({})),
     )
     feeding = asyncio.create_task(feeder.feed([Item("a", "Hello.")]))
     await sent.wait()
     await spoken.speak("a")
     results = await spoken.results()
-    answered = asyncio.create_task(feeder.answered(results))
+    answered = asyncio.create_task(feeder.submits.wait(results))
     await asyncio.wait([answered], timeout=0.05)
     assert not answered.done()
     ended.set()
     await answered
-    await spoken.fold(results)
+    await spoken.acknowledge(results)
     feeder.settle(results[0])
     await feeding
     assert (await spoken.batches.get(NAMESPACE, BATCH)).submitted == 1
@@ -166,26 +188,26 @@ async def test_what_ends_while_it_waits_for_the_purse_is_not_sent_again(spoken: 
     await spoken.submit("b")
     request = Request("Hello.", "espeak/espeak-ng", lane=Lane.BATCH, batch=BATCH)
     written: set[str] = set()
-    limit = most_of(Prices({}), request.model, request.text).characters
+    limit = most_of(PriceList({}), request.model, request.text).characters
     feeder = Feeder(
         spoken.jobs,
         NAMESPACE,
         BATCH,
         request=lambda _: request,
-        done=lambda item, _: item.id in written,
-        purse=Purse(Prices({}), max_chars=limit),
+        is_done=lambda item, _: item.id in written,
+        limit=SpendingLimit(PriceList({}), max_chars=limit),
     )
     feeding = asyncio.create_task(feeder.feed([Item("a", "Hello."), Item("b", "Hello.")]))
     for item, end in (("b", "finish"), ("a", "fail")):
         async with asyncio.timeout(10):
-            while item not in await spoken.waiting() or not feeder.under_way:  # noqa: ASYNC110
+            while item not in await spoken.waiting() or not feeder.in_flight:  # noqa: ASYNC110
                 await asyncio.sleep(0)
         assert await spoken.speak(item, cast("Any", end)) != "withdrawn"
         results = await spoken.results()
-        feeder.meet([{"id": item, "state": results[0].state, "billed": 0}])
+        feeder.count_early([{"id": item, "state": results[0].state, "billed": 0}])
         written.add(item)
-        await feeder.answered(results)
-        await spoken.fold(results)
+        await feeder.submits.wait(results)
+        await spoken.acknowledge(results)
         feeder.settle(results[0])
     async with asyncio.timeout(10):
         await feeding

@@ -3,97 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from speechfleet.chunks import Finished
 from speechfleet.errors import BatchNotFound, BatchStopped, Conflict, JobNotFound
-from speechfleet.jobs import Lane, Request, Segment, State
-from speechfleet.keys import BatchKeys, JobKeys
 from speechfleet.ledger import (
-    Batches,
     BatchState,
-    Claim,
     Connection,
-    Fleet,
-    Jobs,
     Lease,
     LeaseLost,
     Result,
     WindowFull,
 )
 from speechfleet.ledger.batches import item_id
+from speechfleet.ledger.keys import JobKeys
+from speechfleet.lifecycle import State
 from speechfleet.settings import Settings
-
-NAMESPACE, BATCH = "a tenant", "corpus: 1/2"
-END = Finished(96, 1, "audio/x.wav", "audio/wav", "{}")
-ACCOUNT = "a%20tenant:espeak"
-End = Literal["finish", "fail", "cancel"]
-
-
-class Spoken:
-    """A batch, and a worker that ends its items as it is told."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.jobs, self.batches = Jobs(connection), Batches(connection)
-        self.fleet = Fleet(connection)
-
-    async def open(self, window: int = 100, **about: str) -> None:
-        await self.batches.open(NAMESPACE, BATCH, window=window, about=about)
-
-    async def submit(self, *items: str, text: str = "Hello.") -> None:
-        request = Request(text, "espeak/espeak-ng", lane=Lane.BATCH, batch=BATCH)
-        for item in items:
-            await self.jobs.submit(NAMESPACE, item_id(BATCH, item), request)
-
-    async def claim(self, item: str) -> tuple[Lease, Claim]:
-        job = JobKeys(NAMESPACE, item_id(BATCH, item))
-        lease = Lease(self.connection.scripts, job, f"boot:{item}", "boot")
-        return lease, await lease.claim()
-
-    async def speak(self, item: str, end: End = "finish", **fail: Any) -> str:
-        if end == "cancel":
-            await self.jobs.cancel(NAMESPACE, item_id(BATCH, item), "not wanted")
-            return "cancelled"
-        lease, claim = await self.claim(item)
-        assert claim.outcome == "granted"
-        if end == "fail":
-            how = {"code": "rejected", "retryable": False, "of_account": False, **fail}
-            return await lease.fail(
-                message="no", max_attempts=1, delay=0.0, account=ACCOUNT, usage={}, **how
-            )
-        usage = {"characters": 6, "billed": 6, "calls": 1, "audio_ms": 500}
-        await lease.segment(Segment(0, 0, 96, 0, 6, "hash"), 24_000, 1 << 20, ACCOUNT, usage)
-        assert await lease.finish(END, size=140, rate=24_000)
-        return "finished"
-
-    async def results(self, **how: Any) -> list[Result]:
-        return await self.batches.results(NAMESPACE, BATCH, wait=0, **how)
-
-    async def waiting(self) -> list[str]:
-        jobs = await self.connection.scripts.call("SMEMBERS", BatchKeys(NAMESPACE, BATCH).items)
-        return [JobKeys.parse(job.decode()).id.removeprefix(f"{BATCH}/") for job in jobs]
-
-    async def fold(self, results: Sequence[Result]) -> None:
-        await self.batches.fold(NAMESPACE, BATCH, results)
-
-    async def keys(self) -> set[bytes]:
-        keys: list[bytes] = await self.connection.scripts.call("KEYS", "*")
-        return set(keys)
-
-
-@pytest.fixture
-async def spoken(redis_url: str) -> AsyncIterator[Spoken]:
-    connection = Connection(Settings.load(redis_url=redis_url))
-    await connection.open()
-    yield Spoken(connection)
-    await connection.close()
+from tests.support.spoken_batch import BATCH, END, NAMESPACE, Spoken
 
 
 async def test_how_each_item_ended_is_counted_and_told(spoken: Spoken) -> None:
@@ -120,14 +50,14 @@ async def test_nothing_of_a_folded_item_is_left_in_redis(spoken: Spoken) -> None
     await spoken.open()
     await spoken.submit("seed")
     await spoken.speak("seed", "fail")
-    await spoken.fold(await spoken.results())
+    await spoken.acknowledge(await spoken.results())
     before = await spoken.keys()
     await spoken.submit("a", "b")
     await spoken.speak("a")
     await spoken.speak("b", "cancel")
     results = await spoken.results()
-    await spoken.fold(results)
-    await spoken.fold(results)  # read again after a crash
+    await spoken.acknowledge(results)
+    await spoken.acknowledge(results)  # read again after a crash
     left = {key for key in await spoken.keys() - before if b":usage:" not in key}
     assert left <= {b"speechfleet.1:beats", b"speechfleet.1:index:a%20tenant:QUEUED"}
     with pytest.raises(JobNotFound):
@@ -146,7 +76,7 @@ async def test_the_window_counts_what_is_not_read_back(spoken: Spoken) -> None:
     with pytest.raises(WindowFull):
         await spoken.submit("c")
     await spoken.submit("b")  # is there already: no room is needed
-    await spoken.fold(await spoken.results())
+    await spoken.acknowledge(await spoken.results())
     await spoken.submit("c")
 
 
@@ -156,7 +86,7 @@ async def test_an_error_of_the_account_stops_the_batch_and_fails_nothing(spoken:
     (running, _), fault = await spoken.claim("b"), {"code": "quota_exceeded", "of_account": True}
     assert await spoken.speak("a", "fail", **fault) == "withdrawn"
     _, claim = await spoken.claim("c")
-    assert (claim.outcome, claim.why) == ("refused", "its batch is stopped")
+    assert (claim.outcome, claim.reason) == ("refused", "its batch is stopped")
     with pytest.raises(BatchStopped, match="no") as stopped:
         await spoken.submit("d")
     assert stopped.value.code == "quota_exceeded"
@@ -166,7 +96,7 @@ async def test_an_error_of_the_account_stops_the_batch_and_fails_nothing(spoken:
     assert (status.failed, status.cancelled, status.outstanding) == (0, 2, 1)
     results = await spoken.results()
     assert {result.code for result in results} == {"quota_exceeded"}
-    await spoken.fold(results)
+    await spoken.acknowledge(results)
     await spoken.open()
     await spoken.submit("a", "c")
     status = await spoken.batches.get(NAMESPACE, BATCH)
@@ -209,7 +139,7 @@ async def test_what_failed_is_tried_again_also_after_it_was_folded(spoken: Spoke
     await spoken.submit("a", "b", "c")
     for item in "abc":
         await spoken.speak(item, "fail")
-    await spoken.fold((await spoken.results())[:2])
+    await spoken.acknowledge((await spoken.results())[:2])
     await spoken.jobs.delete(NAMESPACE, item_id(BATCH, "b"))
     assert await spoken.batches.retry_failed(NAMESPACE, BATCH) == 2
     status = await spoken.batches.get(NAMESPACE, BATCH)
@@ -217,7 +147,7 @@ async def test_what_failed_is_tried_again_also_after_it_was_folded(spoken: Spoke
     await spoken.speak("a")
     old, new = await spoken.results()
     assert (old.item, old.epoch, new.item, new.epoch) == ("c", 1, "a", 2)
-    await spoken.fold([old, new])
+    await spoken.acknowledge([old, new])
     record = await spoken.jobs.load(NAMESPACE, item_id(BATCH, "c"))
     assert record.state is State.QUEUED, "the second life goes on"
 
@@ -229,7 +159,7 @@ async def test_a_lost_worker_ends_an_item_once(spoken: Spoken) -> None:
     job = JobKeys(NAMESPACE, item_id(BATCH, "a"))
     for n in range(4):
         lease = Lease(spoken.connection.scripts, job, f"boot:{n}", "boot")
-        assert (await lease.claim(alone=True)).outcome == "granted"
+        assert (await lease.claim(isolated=True)).outcome == "granted"
         await spoken.fleet.bury("boot", "it died")
     (result,) = await spoken.results()
     assert (result.state, result.code) == (State.FAILED, "worker_lost")
@@ -294,7 +224,7 @@ async def _live(redis_url: str, events: Sequence[tuple[int, str]]) -> None:
             await spoken.submit(str(number))
         elif event == "fold":
             told += (results := await spoken.results(count=number + 1))
-            await spoken.fold(results)
+            await spoken.acknowledge(results)
         elif event == "retry":
             await spoken.batches.retry_failed(NAMESPACE, BATCH)
         else:

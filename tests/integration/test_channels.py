@@ -12,9 +12,12 @@ async def test_listeners_that_begin_at_once_all_hear(redis_url: str) -> None:
     names = [f"channel-{number}" for number in range(10)]
     async with AsyncClient(redis_url=redis_url) as client, AsyncExitStack() as stack:
         queues = await asyncio.gather(
-            *(stack.enter_async_context(client.hub.channels.listen(name)) for name in names)
+            *(
+                stack.enter_async_context(client.ledger.streams.channels.listen(name))
+                for name in names
+            )
         )
-        redis = client.connection.redis
+        redis = client.ledger.connection.redis
         async with asyncio.timeout(10):
             while not all(count for _, count in await redis.pubsub_numsub(*names)):
                 pass
@@ -26,7 +29,7 @@ async def test_listeners_that_begin_at_once_all_hear(redis_url: str) -> None:
 
 async def test_who_comes_while_another_leaves_hears(redis_url: str) -> None:
     async with AsyncClient(redis_url=redis_url) as client:
-        listen = client.hub.channels.listen
+        listen = client.ledger.streams.channels.listen
         async with listen("kept"):  # the connection stays open
             first = listen("busy")
             await first.__aenter__()
@@ -35,6 +38,6 @@ async def test_who_comes_while_another_leaves_hears(redis_url: str) -> None:
             async with asyncio.timeout(10):
                 # What is published to an unsubscribed channel is gone, so this ends or fails.
                 while queue.empty():
-                    await client.connection.redis.publish("busy", b"word")
+                    await client.ledger.connection.redis.publish("busy", b"word")
             assert await queue.get() == b"word"
             await second.__aexit__(None, None, None)

@@ -22,13 +22,13 @@ from speechfleet.errors import (
     RateLimited,
     RequestRejected,
 )
+from speechfleet.provider_billing import han_twice
 from speechfleet.tts import Msg, TTSResponse
-from speechfleet_worker.providers.dashscope import (
+from speechfleet_worker.providers.dashscope.http import (
     DashScopeOptions,
     DashScopeTTSModel,
-    billed_characters,
 )
-from speechfleet_worker.providers.dashscope_transport import loop_connector
+from speechfleet_worker.providers.dashscope.transport import loop_connector
 from speechfleet_worker.testing.conformance import spoken, started
 from speechfleet_worker.testing.dashscope_server import DashScopeServer
 from speechfleet_worker.testing.wire import Fault, speech
@@ -62,7 +62,7 @@ async def audio_of(model: DashScopeTTSModel, text: str = TEXT) -> bytes:
     ],
 )
 def test_a_han_character_counts_as_two(text: str, characters: int) -> None:
-    assert billed_characters(text) == characters
+    assert han_twice(text) == characters
     assert DashScopeTTSModel.capabilities.count(text) == characters
 
 
@@ -205,15 +205,30 @@ async def test_results_are_fetched_from_allowed_hosts_only(kind: str) -> None:
         ("https://dashscope.aliyuncs.com/api/v1", "", False),
         ("http://127.0.0.1:1/api/v1", "http://127.0.0.1:2/a.wav", True),
         ("http://127.0.0.1:1/api/v1", "http://10.0.0.1/a.wav", False),
+        ("https://dashscope.aliyuncs.com/api/v1", "http://[::1%25x.aliyuncs.com]/", False),
+        (
+            "https://dashscope.aliyuncs.com/api/v1",
+            "http://[::ffff:127.0.0.1%25x.aliyuncs.com]/",
+            False,
+        ),
+        ("https://dashscope.aliyuncs.com/api/v1", "http://[a.aliyuncs.com]/", False),
+        ("https://dashscope.aliyuncs.com/api/v1", "https://x.aliyuncs.com:6379/", False),
+        ("https://dashscope.aliyuncs.com/api/v1", "https://x.aliyuncs.com:x/", False),
     ],
 )
 def test_which_urls_are_fetched(base_url: str, url: str, allowed: bool) -> None:
     model = DashScopeTTSModel(KEY, base_url=base_url, result_hosts=("*.aliyuncs.com",))
     if allowed:
-        model._check_host(url)
+        model._checked_url(url)
     else:
         with pytest.raises(RequestRejected):
-            model._check_host(url)
+            model._checked_url(url)
+
+
+def test_a_result_is_never_fetched_in_the_clear() -> None:
+    model = DashScopeTTSModel(KEY, result_hosts=("*.aliyuncs.com",))
+    found = model._checked_url("http://x.aliyuncs.com:80/a.wav?Signature=b#c")
+    assert found == "https://x.aliyuncs.com/a.wav?Signature=b"
 
 
 async def test_a_result_has_a_size_limit_and_must_be_whole() -> None:

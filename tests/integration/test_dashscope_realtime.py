@@ -15,13 +15,13 @@ from speechfleet.errors import (
     InvalidRequest,
 )
 from speechfleet.tts import TTSResponse
-from speechfleet_worker.providers.dashscope_realtime import (
+from speechfleet_worker.providers.dashscope.realtime import (
     DashScopeRealtimeOptions,
     DashScopeRealtimeTTSModel,
 )
 from speechfleet_worker.testing.dashscope_realtime_server import DashScopeRealtimeServer
 from speechfleet_worker.testing.wire import Fault, speech
-from tests.integration.dashscope_speech import audio_of, model_of, msg, pushed_until, rest
+from tests.support.dashscope_speech import audio_of, model_of, msg, pushed_until, rest
 
 # --- the traces
 

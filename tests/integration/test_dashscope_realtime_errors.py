@@ -19,7 +19,7 @@ from speechfleet.errors import (
 from speechfleet.settings import Timeouts
 from speechfleet_worker.testing.dashscope_realtime_server import DashScopeRealtimeServer
 from speechfleet_worker.testing.wire import Fault, speech
-from tests.integration.dashscope_speech import KEY, audio_of, model_of, msg, rest
+from tests.support.dashscope_speech import KEY, audio_of, model_of, msg, rest
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import redis
 
+from speechfleet.embedded import EmbeddedFleet, worker_pool
+from speechfleet.embedded import fleet as fleet_module
+from speechfleet.embedded.reaper import WatchedProcess
 from speechfleet.errors import MisconfiguredError
-from speechfleet.local import EmbeddedFleet, crew
-from speechfleet.local import fleet as fleet_module
-from speechfleet.local.guard import Charge
-from tests.integration.conftest import Events
+from tests.support.events import Events
 
 
 def client(url: str) -> redis.Redis:
@@ -27,7 +27,7 @@ def client(url: str) -> redis.Redis:
 def ended(pid: int, within: float = 20.0) -> bool:
     """Whether a process, our child or not, is gone within so many seconds."""
     try:
-        return Charge(pid, rank=0, grace=0).ended_within(within)
+        return WatchedProcess(pid, rank=0, grace=0).ended_within(within)
     except ProcessLookupError:
         return True
 
@@ -164,7 +164,7 @@ def test_a_worker_that_does_not_start_says_why_and_leaves_nothing(events: Events
 
 
 def test_a_worker_that_is_never_ready(events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crew, "READY_TIMEOUT", 0.5)
+    monkeypatch.setattr(worker_pool, "READY_TIMEOUT_S", 5.0)
     fleet = EmbeddedFleet()
     fleet._args = ["mute"]
     with pytest.raises(MisconfiguredError, match="not ready in time"):
@@ -176,7 +176,7 @@ def test_a_worker_that_is_never_ready(events: Events, monkeypatch: pytest.Monkey
 def test_a_stuck_worker_is_killed_after_the_grace(
     events: Events, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fleet_module, "_LEAVING", 0.3)
+    monkeypatch.setattr(fleet_module, "_EXIT_MARGIN_S", 0.3)
     fleet = EmbeddedFleet(grace=0.0)
     fleet.start()
     [worker] = fleet.workers
@@ -205,12 +205,12 @@ def test_no_server_to_use() -> None:
 _OWNER = """
 import signal, sys
 from pathlib import Path
-from speechfleet.local import EmbeddedFleet, crew
-from speechfleet.local.guard import GUARD
+from speechfleet.embedded import EmbeddedFleet
+from speechfleet.embedded.reaper import REAPER
 
 def told(fleet):
     pids = [worker.pid for worker in fleet.workers]
-    print(fleet.data, GUARD._process.pid, fleet.valkey.pid, *pids, flush=True)
+    print(fleet.data, REAPER._process.pid, fleet.valkey.pid, *pids, flush=True)
 
 if sys.argv[1:] == ["forgetful"]:
     fleet = EmbeddedFleet(workers=2)

@@ -12,8 +12,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from speechfleet.embedded import EmbeddedValkey
 from speechfleet.errors import FolderInUse, MisconfiguredError
-from speechfleet.local import EmbeddedValkey
 
 
 def client(url: str) -> redis.Redis:

@@ -23,17 +23,22 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from speechfleet import keys
-from speechfleet.chunks import Accumulator, Finished, Started, Terminal
+from speechfleet.accumulator import Accumulator
+from speechfleet.chunks import Finished, Started, Terminal
 from speechfleet.errors import Conflict, IllegalTransition
-from speechfleet.jobs import LOSSES_BEFORE_ALONE, LOSSES_BEFORE_FAILED, Request, Segment, State
-from speechfleet.keys import JobKeys
-from speechfleet.ledger import Connection, Fleet, Jobs, Lease, LeaseLost
-from speechfleet.message import BEHIND, Hint
+from speechfleet.ledger import Connection, Jobs, Lease, LeaseLost, Workers, keys
+from speechfleet.ledger.keys import JobKeys
+from speechfleet.ledger.message import BEHIND, JobMessage
+from speechfleet.ledger.queues import Queues
+from speechfleet.lifecycle import LOSSES_BEFORE_FAILED, LOSSES_BEFORE_ISOLATION, State
+from speechfleet.record import StoredSegment
+from speechfleet.request import Request
 from speechfleet.settings import Settings
 
 T = TypeVar("T")
 REQUEST = Request("One. Two. Three.", "espeak/espeak-ng")
+NEVER_RECORDED = 1000
+"""Index of a segment that no owner recorded: what an owner did record stays done."""
 STARTED = Started(1, "boot", "espeak/espeak-ng", "", "audio/pcm;rate=8000", 8000)
 MAX_ATTEMPTS = 3
 RARELY = st.sampled_from([False] * 5 + [True])
@@ -49,6 +54,7 @@ class Model:
     audio: bytes = b""
     segments: list[int] = field(default_factory=list)
     attempts: int = 0
+    failures: int = 0
     streak: int = 0
     owner: Lease | None = None
 
@@ -61,7 +67,8 @@ class JobLife(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.connection = self.run(self.connect())
         self.jobs = Jobs(self.connection)
-        self.fleet = Fleet(self.connection)
+        self.workers = Workers(self.connection)
+        self.queues = Queues(self.connection)
         self.job = JobKeys("default", "the job")
         self.model = Model()
         self.numbers = itertools.count(1)
@@ -129,13 +136,13 @@ class JobLife(RuleBasedStateMachine):
         record = self.run(self.jobs.load("default", "the job"))
         sequence = "999999" if stale else str(record.sequence)
         lease = Lease(self.connection.scripts, self.job, f"boot-{number}:1", f"boot-{number}")
-        claim = self.run(lease.claim(sequence, alone=False))
+        claim = self.run(lease.claim(sequence, isolated=False))
         if self.model.state is not State.QUEUED or stale:
             assert claim.outcome == "refused"
             return
-        if self.model.streak >= LOSSES_BEFORE_ALONE:
-            assert claim.outcome == "alone"
-            claim = self.run(lease.claim(sequence, alone=True))
+        if self.model.streak >= LOSSES_BEFORE_ISOLATION:
+            assert claim.outcome == "isolated"
+            claim = self.run(lease.claim(sequence, isolated=True))
         assert claim.outcome == "granted"
         assert claim.record is not None
         assert claim.record.audio == len(self.model.audio)
@@ -181,12 +188,12 @@ class JobLife(RuleBasedStateMachine):
         assert self.model.owner is not None
         index, end = len(self.model.segments), len(self.model.audio)
         start = self.model.segments[-1] if self.model.segments else 0
-        segment = Segment(index, start, end, index, index + 1, f"hash{index}")
+        segment = StoredSegment(index, start, end, index, index + 1, f"hash{index}")
         for _ in range(1 + repeat):
             usage = {"characters": 1}
             assert self.run(self.model.owner.segment(segment, 8000, 1 << 20, "default:m", usage))
         self.model.segments.append(end)
-        self.model.streak = 0
+        self.model.streak = self.model.failures = 0
 
     @precondition(lambda self: self.model.owner is not None)
     @rule(repeat=st.booleans(), really=RARELY)
@@ -202,12 +209,12 @@ class JobLife(RuleBasedStateMachine):
         self.lose_owner(State.SUCCEEDED)
 
     @precondition(lambda self: self.model.owner is not None)
-    @rule(kind=st.sampled_from(["segment", "budget"]))
-    def park(self, kind: Literal["segment", "budget"]) -> None:
+    @rule(kind=st.sampled_from(["segment", "rate_limit"]))
+    def park(self, kind: Literal["segment", "rate_limit"]) -> None:
         assert self.model.owner is not None
-        self.run(self.model.owner.park(kind, "what it waits for", "live", 0.0))
+        self.run(self.model.owner.suspend(kind, "what it waits for", "live", 0.0))
         self.lose_owner(State.QUEUED)
-        assert self.run(self.fleet.due()) == 1
+        assert self.run(self.queues.send_due()) == 1
 
     @precondition(lambda self: self.model.owner is not None)
     @rule(retryable=st.booleans())
@@ -226,11 +233,12 @@ class JobLife(RuleBasedStateMachine):
             )
         )
         self.model.attempts += 1
-        again = retryable and self.model.attempts < MAX_ATTEMPTS
+        self.model.failures += 1
+        again = retryable and self.model.failures < MAX_ATTEMPTS
         assert outcome == ("retry" if again else "failed")
         self.lose_owner(State.QUEUED if again else State.FAILED)
         if again:
-            assert self.run(self.fleet.due()) == 1
+            assert self.run(self.queues.send_due()) == 1
 
     @precondition(lambda self: self.model.owner is not None)
     @rule(really=RARELY)
@@ -246,7 +254,7 @@ class JobLife(RuleBasedStateMachine):
     def die(self, twice: bool) -> None:
         assert self.model.owner is not None
         for _ in range(1 + twice):
-            self.run(self.fleet.bury(self.model.owner.boot, "died"))
+            self.run(self.workers.bury(self.model.owner.boot, "died"))
         self.model.streak += 1
         lost = self.model.streak >= LOSSES_BEFORE_FAILED
         self.lose_owner(State.FAILED if lost else State.QUEUED)
@@ -256,11 +264,11 @@ class JobLife(RuleBasedStateMachine):
         if not really:
             return
         record = self.run(self.jobs.find("default", "the job"))
-        assert self.run(self.fleet.popped()) == set(), "no message was popped"
+        assert self.run(self.queues.popped()) == set(), "no message was popped"
         if record is not None and record.state is State.QUEUED:
-            hint = Hint(self.job.name, str(record.sequence))
-            assert not self.run(self.fleet.resend(Hint(self.job.name, "0")))
-            assert self.run(self.fleet.resend(hint))
+            hint = JobMessage(self.job.name, str(record.sequence))
+            assert not self.run(self.queues.resend(JobMessage(self.job.name, "0")))
+            assert self.run(self.queues.resend(hint))
 
     # --- what those do who lost it ----------------------------------------------------------
 
@@ -273,14 +281,14 @@ class JobLife(RuleBasedStateMachine):
             self.run(zombie.publish(end, b"zombie", started=STARTED, limit=1 << 30))
         with pytest.raises(LeaseLost):
             self.run(zombie.rewind(0, 9, "zombie"))
-        segment = Segment(0, 0, 1, 0, 1, "zombie")
+        segment = StoredSegment(NEVER_RECORDED, 0, 1, 0, 1, "zombie")
         with pytest.raises(LeaseLost):
             self.run(zombie.segment(segment, 8000, 1, "default:m", {}))
         if self.model.state is not State.SUCCEEDED:
             with pytest.raises(LeaseLost):
                 self.run(zombie.finish(Finished(end, 1, "zombie", "x"), size=1, rate=8000))
         self.run(zombie.hand_over("zombie"))
-        assert self.run(self.fleet.recover(self.job.name, zombie.boot, "zombie")) == "kept"
+        assert self.run(self.workers.recover(self.job.name, zombie.boot, "zombie")) == "kept"
 
     def lose_owner(self, state: State) -> None:
         if self.model.owner is not None and state is not State.SUCCEEDED:
@@ -325,7 +333,7 @@ class JobLife(RuleBasedStateMachine):
 
     @invariant()
     def a_job_stands_in_line_exactly_while_it_is_queued(self) -> None:
-        depths = self.run(self.fleet.depths())
+        depths = self.run(self.queues.depths())
         lists = [f"{depth.queue}{suffix}" for depth in depths for suffix in ("", BEHIND)]
         waiting = [
             name

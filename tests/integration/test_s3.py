@@ -19,8 +19,9 @@ from speechfleet.errors import (
     StoreError,
     StoreUnavailable,
 )
-from speechfleet.store import open_store, s3
-from speechfleet.store.s3 import PART, S3Store
+from speechfleet.store import bucket, open_store
+from speechfleet.store.bucket import PART_BYTES as PART
+from speechfleet.store.s3 import S3Store
 
 WAV = "audio/wav"
 Answer = Callable[[AWSPreparedRequest], AWSResponse | None]
@@ -28,7 +29,7 @@ Answer = Callable[[AWSPreparedRequest], AWSResponse | None]
 
 @pytest.fixture
 async def store(s3_store_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[S3Store]:
-    monkeypatch.setattr(s3, "CONFLICT_WAITS", (0.0, 0.0))
+    monkeypatch.setattr(bucket, "CONFLICT_WAITS_S", (0.0, 0.0))
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", _no_delay)
     opened = open_store(s3_store_url)
     assert isinstance(opened, S3Store)
@@ -191,7 +192,8 @@ async def test_small_objects_are_one_request(store: S3Store, wire: Wire) -> None
         (status(403, "AccessDenied"), StoreDenied, "ListBucket"),
         (status(400, "ExpiredToken", "The token has expired"), StoreDenied, "expired"),
         (status(404, "NoSuchBucket"), StoreDenied, "no such bucket"),
-        (status(501, "NotImplemented", "A header"), StoreUnavailable, "A header"),
+        (status(501, "NotImplemented", "A header"), StoreDenied, "A header.* lacks .* GetObject"),
+        (status(400, "NotImplemented", "A header"), StoreDenied, "lacks"),
         (status(500, "InternalError"), StoreUnavailable, "so it is"),
         (status(503, "SlowDown"), StoreUnavailable, "so it is"),
         (status(429, "TooManyRequests"), StoreUnavailable, "so it is"),
@@ -275,6 +277,38 @@ async def test_the_check_finds_a_server_that_overwrites(store: S3Store, wire: Wi
     assert await store.list("") == []
 
 
+async def test_a_long_object_where_its_end_takes_no_condition(store: S3Store, wire: Wire) -> None:
+    """Its key is nobody else's: the condition is left out, and the key looked at before."""
+
+    async def upload(key: str) -> None:
+        wire.answer("CompleteMultipartUpload", status(501, "NotImplemented"))
+        long = store.upload(key, media_type=WAV)
+        await long.write(bytes(2 * PART))
+        await long.commit()
+
+    await upload("a")
+    assert (await store.head("a")).size == 2 * PART
+    with pytest.raises(ObjectExists):
+        await upload("a")
+
+
+@pytest.mark.parametrize(
+    "operation", ["PutObject", "CreateMultipartUpload", "ListMultipartUploads", "DeleteObject"]
+)
+async def test_the_check_finds_what_a_server_lacks(
+    store: S3Store, wire: Wire, operation: str
+) -> None:
+    wire.answer(operation, *[status(501, "NotImplemented")] * 9)
+    with pytest.raises(StoreDenied, match=f"lacks what speechfleet needs of {operation}"):
+        await store.check()
+
+
+async def test_a_whole_object_is_asked_for_without_a_range(store: S3Store, wire: Wire) -> None:
+    await store.put("a", b"", media_type=WAV)
+    assert await store.get("a") == b""
+    assert "Range" not in wire.headers[-1]
+
+
 async def test_the_check_finds_what_may_not_be_listed(store: S3Store, wire: Wire) -> None:
     wire.answer("ListObjectsV2", *[status(403, "AccessDenied")] * 2)
     with pytest.raises(StoreDenied, match="ListBucket"):
@@ -328,3 +362,14 @@ async def test_what_other_servers_need(store: S3Store, wire: Wire) -> None:
     assert headers["If-None-Match"] == "*"
     assert not [name for name in headers if "checksum" in name.lower()]
     assert "/speechfleet/fleet/a?" in await store.link("a")
+
+
+async def test_a_body_is_sent_without_asking_first(store: S3Store) -> None:
+    """botocore spins for ever where the connection ends within "100 Continue"."""
+    wire = Wire(store)
+    await store.put("a", b"audio", media_type=WAV)
+    upload = store.upload("b", media_type=WAV)
+    await upload.write(bytes(2 * PART + 1))
+    await upload.commit()
+    assert "UploadPart" in wire.sent
+    assert not any("expect" in {name.lower() for name in each} for each in wire.headers)

@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from speechfleet.errors import JobNotFound, TextComplete, TextDiverged
-from speechfleet.jobs import Lane, Request, State
-from speechfleet.keys import JobKeys, worker
-from speechfleet.ledger import Claim, Connection, Fleet, Jobs, Lease, LeaseLost
-from speechfleet.message import NUDGE
+from speechfleet.ledger import Claim, Connection, Jobs, Lease, LeaseLost, Workers
+from speechfleet.ledger.keys import JobKeys, worker
+from speechfleet.ledger.message import NUDGE
+from speechfleet.lifecycle import State
+from speechfleet.request import Lane, Request
 from speechfleet.settings import Settings
 
 OPEN = Request("", "espeak/espeak-ng", lane=Lane.SESSION, open=True)
@@ -147,7 +148,7 @@ async def test_a_worker_gets_one_nudge_for_all_its_sessions(
     for id in ids:
         await jobs.push(*id, "Some text.")
     assert await nudges(connection) == 1
-    fleet = Fleet(connection)
+    fleet = Workers(connection)
     assert sorted(await fleet.nudged("boot")) == sorted(JobKeys(*id).name for id in ids)
     assert await fleet.nudged("boot") == []
     await jobs.push(*ids[1], "Some text. More.")
@@ -167,7 +168,7 @@ def test_no_nudge_is_missed(redis_url: str, steps: list[int | str]) -> None:
         connection = Connection(Settings.load(redis_url=redis_url))
         try:
             await connection.redis.flushall()
-            jobs, fleet = Jobs(connection), Fleet(connection)
+            jobs, fleet = Jobs(connection), Workers(connection)
             ids = [("default", str(n)) for n in range(3)]
             leases, pushed, read = {}, [""] * 3, [""] * 3
             for n, id in enumerate(ids):
@@ -197,6 +198,21 @@ def test_no_nudge_is_missed(redis_url: str, steps: list[int | str]) -> None:
             await connection.close()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("left", ["cancelled", "recovered"])
+async def test_a_session_that_left_with_unread_text_keeps_no_nudge_from_others(
+    connection: Connection, jobs: Jobs, left: str
+) -> None:
+    await jobs.submit(*ID, OPEN)
+    lease, _ = await held(connection)
+    await jobs.push(*ID, "Never read.", 0)
+    workers = Workers(connection)
+    if left == "cancelled":
+        await jobs.cancel(*ID, "its client is gone")
+    else:
+        assert await workers.recover(lease.job.name, "boot", "it died") == "queued"
+    assert await workers.nudged("boot") == []
 
 
 async def test_completing_closes_the_text(connection: Connection, jobs: Jobs) -> None:

@@ -12,8 +12,9 @@ import pytest
 import redis
 import yaml
 
-from speechfleet.local.process import Child
-from speechfleet.local.valkey import answers, find_server
+from speechfleet.embedded.child_process import ChildProcess
+from speechfleet.embedded.valkey import find_server
+from speechfleet.ledger.connection import answers
 from speechfleet.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +24,8 @@ FILE: dict[str, Any] = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))
 SERVICES: dict[str, Any] = FILE["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
 WORKERS = {name: service for name, service in OURS.items() if name.startswith("worker")}
+SECRET = f"default={'0' * 64}"
+"""Stands for each secret; as a key of the gateway it is well-formed."""
 REQUIRED = re.compile(r"\$\{(\w+):\?[^}]+}")
 
 
@@ -69,13 +72,38 @@ def test_every_service_comes_back_and_tells_its_health() -> None:
         assert service["healthcheck"]["test"][0] == "CMD"
 
 
-def test_ours_have_no_more_rights_than_they_need() -> None:
-    assert re.search(r"^USER \d+$", DOCKERFILE.read_text(), re.MULTILINE)
-    for service in OURS.values():
+@pytest.mark.parametrize("name", SERVICES)
+def test_none_has_more_rights_than_it_needs(name: str) -> None:
+    service = SERVICES[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
+    assert 0 < service["pids_limit"] <= 512
+    if name != "object-store":  # its image prepares its files when it starts
         assert service["read_only"] is True
         assert service["tmpfs"] == ["/tmp"]
-        assert service["cap_drop"] == ["ALL"]
-        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert "cap_add" not in service
+
+
+def test_ours_run_without_root() -> None:
+    assert re.search(r"^USER \d+$", DOCKERFILE.read_text(), re.MULTILINE)
+
+
+def test_services_reach_only_what_they_need() -> None:
+    networks = {name: set(service["networks"]) for name, service in SERVICES.items()}
+    assert networks["redis"] == {"queue"}
+    assert networks["object-store"] == {"storage"}
+    assert networks["prometheus"] == {"metrics"}
+    assert networks["flower"] == {"queue"}
+    assert set().union(*networks.values()) == set(FILE["networks"])
+
+
+@pytest.mark.parametrize("secret", ["REDIS_PASSWORD", "FLOWER_PASSWORD", "AWS_SECRET_ACCESS_KEY"])
+def test_the_example_leaves_secrets_empty_and_an_empty_one_is_refused(secret: str) -> None:
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    assert re.search(rf"^{secret}=$", example, re.MULTILINE)
+    uses = re.findall(rf"\$\{{{secret}(.?.?)", COMPOSE.read_text(encoding="utf-8"))
+    assert set(uses) == {":?"}
 
 
 def test_nothing_is_published_beyond_this_host() -> None:
@@ -91,18 +119,27 @@ def test_secrets_are_asked_for_not_written_down() -> None:
         "AWS_ACCESS_KEY_ID",
         "AWS_SECRET_ACCESS_KEY",
         "SPEECHFLEET_GATEWAY_KEYS",
-        "FLOWER_BASIC_AUTH",
+        "FLOWER_PASSWORD",
+        "REDIS_PASSWORD",
     }
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
     for name in asked | {FILE["secrets"]["metrics_key"]["environment"]}:
-        assert re.search(rf"^{name}=(speechfleet:?)?$", example, re.MULTILINE), name
+        assert re.search(rf"^{name}=(speechfleet)?$", example, re.MULTILINE), name
+    providers = (ROOT / "deploy" / "providers.env.example").read_text(encoding="utf-8")
     for name in ("OPENAI_API_KEY", "GEMINI_API_KEY", "DASHSCOPE_API_KEY"):
         assert name not in text
-        assert f"#{name}=" in example
+        assert name not in example
+        assert f"#{name}=" in providers
 
 
 def test_only_workers_get_the_providers_keys() -> None:
     assert {name for name, service in SERVICES.items() if "env_file" in service} == set(WORKERS)
+    for worker in WORKERS.values():
+        (file,) = worker["env_file"]
+        assert file["path"] == "deploy/providers.env", ".env holds the secrets of others"
+        assert (ROOT / f"{file['path']}.example").exists()
+    ignored = (ROOT / ".gitignore").read_text().split()
+    assert {".env", "/deploy/providers.env"} <= set(ignored)
 
 
 def test_workers_outlive_their_grace() -> None:
@@ -115,13 +152,13 @@ def test_workers_outlive_their_grace() -> None:
 def test_the_environment_is_understood(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = OURS[name]["environment"]
     for variable, value in environment.items():
-        filled = REQUIRED.sub(f"default={'0' * 64}", value)
+        filled = REQUIRED.sub(SECRET, value)
         monkeypatch.setenv(variable, re.sub(r"\$\{\w+:-([^}]*)}", r"\1", filled))
         field = variable.removeprefix("SPEECHFLEET_").lower()
         assert field == variable.lower() or field in Settings.model_fields
     settings = Settings.load()
     assert settings.redis_url is not None
-    assert settings.redis_url.get_secret_value() == "redis://redis:6379/0"
+    assert settings.redis_url.get_secret_value() == f"redis://:{SECRET}@redis:6379/0"
     assert settings.store == f"s3://{SERVICES['object-store']['environment']['S3_BUCKET']}"
     assert environment["AWS_ENDPOINT_URL_S3"] == "http://object-store:8333"
     assert bool(settings.gateway_keys) == (name == "gateway")
@@ -146,16 +183,24 @@ def test_prometheus_asks_the_gateway_with_a_key() -> None:
     assert job["authorization"] == {"credentials_file": f"/run/secrets/{secret}"}
 
 
-def test_a_real_server_takes_the_command_of_redis(tmp_path: Path) -> None:
-    command = [find_server(), *SERVICES["redis"]["command"][1:]]
-    socket = tmp_path / "s"
-    command += ["--port 0", f"--unixsocket {socket}", f"--dir {tmp_path}"]
-    server = Child(command, log=tmp_path / "log", rank=1, grace=5.0)
+def test_a_real_server_takes_the_configuration_of_redis(tmp_path: Path) -> None:
+    service = SERVICES["redis"]
+    (config,) = service["configs"]
+    program, path = service["command"]
+    assert (program, path) == ("valkey-server", config["target"])
+    file, socket = tmp_path / "fleet.conf", tmp_path / "s"
+    content = FILE["configs"][config["source"]]["content"]
+    content = REQUIRED.sub("secret", content)
+    file.write_text(content.replace("dir /data", f"dir {tmp_path}"))
+    command = [find_server(), str(file), "--port 0", f"--unixsocket {socket}"]
+    server = ChildProcess(command, log=tmp_path / "log", rank=1, grace=5.0)
     try:
-        url = f"unix://{socket}"
+        url = f"unix://:secret@{socket}"
         while not answers(url):
-            assert server.running, server.last_words()
+            assert server.running, server.log_tail()
         settings = redis.Redis.from_url(url, decode_responses=True).config_get("*")
+        with pytest.raises(redis.AuthenticationError):
+            redis.Redis.from_url(f"unix://{socket}").ping()
     finally:
         server.stop()
     assert settings["appendonly"] == "yes"
@@ -163,3 +208,6 @@ def test_a_real_server_takes_the_command_of_redis(tmp_path: Path) -> None:
     assert settings["save"] == ""
     assert settings["maxmemory-policy"] == "noeviction"
     assert settings["hash-max-listpack-value"] == "2048"
+    limit = int(service["mem_limit"].removesuffix("g")) << 30
+    assert 0 < int(settings["maxmemory"] or 0) < 0.8 * limit
+    assert service["environment"]["REDISCLI_AUTH"].startswith("${REDIS_PASSWORD:?")

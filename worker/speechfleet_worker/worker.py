@@ -1,42 +1,39 @@
-"""One worker process: takes jobs that messages hint at, and runs each at most once.
+"""A worker process: it takes jobs whose messages Celery delivers, and runs each at most once.
 
-All of it lives on one event loop, in a thread of its own; Celery's only hands messages over
-(`app.py`). The loop also runs the house-keeping of `recovery.py`.
+All of it lives on one event loop, in a thread of its own; Celery only hands messages over
+(`celery_app.py`). The periodic work of `maintenance` runs on the same loop.
 """
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import logging
 import os
 import socket
-from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from speechfleet import keys
 from speechfleet.errors import SpeechFleetError
-from speechfleet.jobs import Lane
-from speechfleet.keys import JobKeys
-from speechfleet.ledger import Claim, Lease
-from speechfleet.ledger.fleet import Worker as Description
-from speechfleet.message import Hint
+from speechfleet.ledger import Claim, ClaimOutcome, Lease
+from speechfleet.ledger.keys import JobKeys
+from speechfleet.ledger.message import JobMessage
+from speechfleet.ledger.workers import WorkerInfo
 from speechfleet.settings import Settings
-from speechfleet_worker.alone import Alone
-from speechfleet_worker.feeding import Feeders
-from speechfleet_worker.intake import Intake
-from speechfleet_worker.models import Models
-from speechfleet_worker.process import Process
+from speechfleet_worker.context import WorkerContext
+from speechfleet_worker.isolation import IsolatedJobs
+from speechfleet_worker.maintenance.batch_feeders import Feeders
+from speechfleet_worker.maintenance.webhook_sender import WebhookSender
+from speechfleet_worker.middleware import JobOutcome
 from speechfleet_worker.providers.catalogue import offered
-from speechfleet_worker.sessions import Nudges, Session
-from speechfleet_worker.synthesis import Execution
+from speechfleet_worker.running_jobs import RunningJobs
+from speechfleet_worker.slots import Slot, Slots
+from speechfleet_worker.synthesis.session import Nudges
 
 log = logging.getLogger(__name__)
 
 
 class Worker:
-    """The executions of one process.
+    """A worker process, as long as it lives.
 
     ``queues``: what it takes jobs from; ``providers``: name -> "" if ready, else why not.
     """
@@ -47,168 +44,110 @@ class Worker:
         boot: str,
         queues: Sequence[str],
         providers: dict[str, str],
-        intake: Intake,
+        slots: Slots,
     ) -> None:
-        self.process = Process(settings, boot)
+        self.context = WorkerContext(settings, boot, slots)
         self.boot = boot
-        self._queues = tuple(queues)
+        self.queues = tuple(queues)
         self._providers = providers
-        self._intake = intake
-        pinned = any(queue.startswith(keys.queue(Lane.SESSION, "")) for queue in queues)
-        self._slots = settings.sessions if pinned else settings.slots
-        self._room = asyncio.Semaphore(self._slots)
-        """Celery fetches no more, as long as its connection knows what it has fetched."""
-        self._models = Models(settings)
         self._tokens = itertools.count(1)
-        self._running: dict[str, tuple[Execution, asyncio.Task[None]]] = {}
-        self._left: dict[str, asyncio.Event] = {}
-        self._by_queue: Counter[str] = Counter()
-        self._alone = Alone(self.process.fleet)
-        self.feeders = Feeders(self.process, queues)
-        self.nudges = Nudges(self.process.fleet, boot, self._wake)
+        self._messages: set[str] = set()
+        """Sequence numbers of the messages that are in this process's hands."""
+        self._isolated = IsolatedJobs(self.context.ledger.workers)
+        self.jobs = RunningJobs(self.context)
+        self.feeders = Feeders(self.context, queues)
+        self.webhooks = WebhookSender(self.context)
+        self.nudges = Nudges(
+            self.context.ledger.workers, boot, self.jobs.nudge, lambda: bool(self.jobs)
+        )
 
-    def describe(self) -> Description:
-        return Description(
+    def describe(self) -> WorkerInfo:
+        """Describe this process, for the registry of workers."""
+        return WorkerInfo(
             boot=self.boot,
             host=socket.gethostname(),
             pid=os.getpid(),
             version=version("speechfleet"),
-            queues=() if self.process.draining else self._queues,
-            slots=self._slots,
-            running=len(self._running),
-            draining=self.process.draining,
-            holding=tuple(self._left),
+            queues=() if self.context.draining else self.queues,
+            slots=self.context.slots.total,
+            running=len(self.jobs),
+            draining=self.context.draining,
+            holding=tuple(self._messages),
             providers=self._providers,
         )
 
     async def offer(self) -> None:
-        """Tell the fleet which models and voices are to be had here."""
+        """Write down for the fleet which models and voices this process has."""
         ready = [name for name, reason in self._providers.items() if not reason]
-        found = await offered(self.process.settings, ready)
+        found = await offered(self.context.settings, ready)
         for provider, models in found.items():
-            await self.process.telemetry.offer(provider, models)
+            await self.context.ledger.overview.offer(provider, models)
 
-    # --- taking -----------------------------------------------------------------------------
+    # --- taking jobs ------------------------------------------------------------------------
 
-    async def take(self, hint: Hint, queue: str = "", *, alone: bool = False) -> None:
-        """Claim the job that a message hints at, and run it to its end; or drop the hint.
+    async def take(self, message: JobMessage, slot: Slot) -> tuple[str, JobOutcome]:
+        """Claim the job whose turn it is in the queue of the slot, and run it to its end.
 
-        Never raises but for cancellation: what a job fails of stands in its record.
+        Returns the name of that job, and how this run of it ended. Raises nothing but a
+        cancellation: the error of a job is written to its record.
         """
+        self._messages.add(message.sequence)
         try:
-            async with self._room:
-                await self._take(hint, queue, alone=alone)
-        except SpeechFleetError as error:
-            log.error("%s: %s", error.code, error, extra={"job": hint.name})
-
-    async def _take(self, hint: Hint, queue: str, *, alone: bool) -> None:
-        if self.process.draining or not self._intake.admits(queue, self._by_queue):
-            await self.process.fleet.resend(hint)
-            return
-        while (left := self._left.get(hint.name)) is not None:
-            # The same id runs here. Unless it was given back meanwhile, the claim after
-            # this is refused, and the hint dropped.
-            await left.wait()
-        await self._run(hint, queue, alone=alone)
-
-    async def _run(self, hint: Hint, queue: str, *, alone: bool) -> None:
-        left = self._left[hint.name] = asyncio.Event()
-        self._enter(queue)
-        try:
-            token = f"{self.boot}:{next(self._tokens)}"
-            lease = Lease(
-                self.process.connection.scripts, JobKeys.parse(hint.name), token, self.boot
+            if self.context.draining:
+                await self.context.ledger.queues.give_back(message, slot.queue)
+                return message.name, JobOutcome("handed_over")
+            lease, claim = await Lease.take(
+                self.context.ledger.connection.scripts,
+                message,
+                slot.queue,
+                token=self._new_token(),
+                boot=self.boot,
             )
-            claim = await lease.claim(hint.sequence, alone=alone)
-            if claim.outcome == "granted":
-                await self._execute(hint.name, lease, claim)
-            elif claim.outcome == "alone":
-                await self._alone.run(hint)
-            else:
-                log.debug("%s: %s", claim.outcome, claim.why, extra={"job": hint.name})
+            return lease.job.name, await self._run(message, lease, claim, slot)
+        except SpeechFleetError as error:
+            log.error("%s: %s", error.code, error, extra={"job": message.name})
+            return message.name, JobOutcome("failed", error.code, error.message)
         finally:
-            self._leave(queue)
-            del self._left[hint.name]
-            left.set()
+            self._messages.discard(message.sequence)
 
-    async def _execute(self, name: str, lease: Lease, claim: Claim) -> None:
-        assert claim.record is not None
-        session = claim.record.request.lane is Lane.SESSION
-        execution = (Session if session else Execution)(self.process, self._models, lease)
-        task = asyncio.create_task(execution.run(claim))
-        self._running[name] = (execution, task)
+    async def take_isolated(self, message: JobMessage) -> None:
+        """Claim this very job, in a process that runs nothing else, and run it to its end."""
+        job = JobKeys.parse(message.name)
         try:
-            await asyncio.wait([task])
-        finally:
-            task.cancel()
-            del self._running[name]
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("the execution broke", exc_info=error, extra={"job": name})
+            lease = Lease(
+                self.context.ledger.connection.scripts, job, self._new_token(), self.boot
+            )
+            await self._run(message, lease, await lease.claim(message.sequence, isolated=True))
+        except SpeechFleetError as error:
+            log.error("%s: %s", error.code, error, extra={"job": message.name})
 
-    def _wake(self, name: str) -> None:
-        """There is more text for a session; no-op where it is not (or no longer) here."""
-        execution, _ = self._running.get(name, (None, None))
-        if isinstance(execution, Session):
-            execution.nudge()
+    async def _run(
+        self, message: JobMessage, lease: Lease, claim: Claim, slot: Slot | None = None
+    ) -> JobOutcome:
+        match claim.outcome:
+            case ClaimOutcome.GRANTED:
+                self._messages.discard(message.sequence)  # it is used up
+                return await self.jobs.run(lease, claim, slot)
+            case ClaimOutcome.ISOLATED:
+                await self._isolated.run(JobMessage(claim.name, message.sequence))
+                return JobOutcome("handed_over")
+            case _:
+                log.debug("%s: %s", claim.outcome, claim.reason, extra={"job": message.name})
+                return JobOutcome("lost", message=claim.reason)
 
-    def look_at_intake(self) -> None:
-        """Once more, in case the consumer has missed a change."""
-        self._intake.changed()
-
-    def _enter(self, queue: str) -> None:
-        self._by_queue[queue] += 1
-        self._intake.adjust(self._by_queue)
-
-    def _leave(self, queue: str) -> None:
-        self._by_queue[queue] -= 1
-        self._intake.adjust(self._by_queue)
+    def _new_token(self) -> str:
+        return f"{self.boot}:{next(self._tokens)}"
 
     # --- stopping ---------------------------------------------------------------------------
 
-    def cancel(self, name: str, token: str) -> None:
-        """Stop this execution of a job at once; the record says already that it is cancelled."""
-        execution, task = self._running.get(name, (None, None))
-        if execution is not None and task is not None and execution.lease.token == token:
-            execution.unwanted = True
-            task.cancel()
-
     async def drain(self) -> None:
-        """Nothing new; running jobs finish in the grace time or are handed over."""
-        self.process.drain()
-        for name in self._running:
-            self._wake(name)
-        self._alone.drain()
+        """Take nothing new, let jobs end within the grace time, and hand over the others."""
+        self.context.drain()
+        self._isolated.drain()
         await self.feeders.drain()
-        await self.process.fleet.describe(self.describe())
-        while self._running and self.process.grace_left() > 0:
-            tasks = [task for _, task in self._running.values()]
-            await asyncio.wait(
-                tasks, timeout=self.process.grace_left(), return_when=asyncio.FIRST_COMPLETED
-            )
-        for execution, task in list(self._running.values()):
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            await execution.lease.hand_over("its worker's grace time is over")
-        await self._alone.drained()
-        await self.process.tell_counts()
-        await self.process.fleet.leave(self.boot)
-
-    # --- looking after what runs ------------------------------------------------------------
-
-    async def reconcile(self) -> None:
-        """Compare what runs here with what Redis says runs here, and mend either."""
-        recorded = await self.process.fleet.running(self.boot)
-        for name in recorded - self._left.keys():
-            await self.process.fleet.recover(name, self.boot, "its worker does not know it")
-        for name in self._running.keys() - recorded:
-            running = self._running.get(name)
-            # One that is ending learns from the answer itself whether it did.
-            if running is not None and not running[0].ending:
-                await self._regain(name, *running)
-
-    async def _regain(self, name: str, execution: Execution, task: asyncio.Task[None]) -> None:
-        claim = await execution.regain()
-        if claim is None and not task.done():
-            log.info("stopped: the job is no longer ours", extra={"job": name})
-            execution.unwanted = True
-            task.cancel()
+        await self.context.ledger.workers.describe(self.describe())
+        await self.jobs.drain()
+        await self._isolated.drained()
+        await self.webhooks.drain()
+        await self.context.tell_counts()
+        await self.context.ledger.workers.leave(self.boot)

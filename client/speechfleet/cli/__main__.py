@@ -1,4 +1,4 @@
-"""``python -m speechfleet.cli``: the same as the command ``speechfleet``."""
+"""``python -m speechfleet.cli`` runs the command ``speechfleet``."""
 
 from speechfleet.cli import main
 

@@ -1,61 +1,75 @@
-"""``doctor``: what is reachable, what is misconfigured, and how to mend it."""
+"""The command ``doctor``: checks what a job needs, and says what to do about it."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict
 
 import typer
 
 from speechfleet.cli import options, output
-from speechfleet.cli.fleet import settings_of_fleet
+from speechfleet.cli.connect import running_settings, start_command
+from speechfleet.cli.exit_status import status_of
+from speechfleet.cli.findings import Finding, Verdict
+from speechfleet.cli.local_checks import examine_machine
+from speechfleet.cli.redis_checks import examine_clock, examine_redis
+from speechfleet.cli.store_checks import examine_store
 from speechfleet.client import AsyncClient
 from speechfleet.errors import MisconfiguredError, SpeechFleetError
-from speechfleet.ledger.connection import Server, errors
-from speechfleet.ledger.fleet import Worker
-from speechfleet.settings import Settings
-
-CLOCK_SKEW = 60.0
-"""Seconds. S3 refuses requests whose clock is 15 minutes off, and links expire by it."""
-NEARLY_FULL = 0.8
-UNHEALTHY = 2
-
-
-class Verdict(StrEnum):
-    OK = "ok"
-    WARNING = "warning"
-    """It works, but not as it should."""
-    FAILURE = "failure"
-    """Jobs cannot be done."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at. ``mend``: what to do, "" where nothing."""
-
-    subject: str
-    verdict: Verdict
-    found: str
-    mend: str = ""
+from speechfleet.ledger.workers import WorkerInfo
+from speechfleet.model_shutdowns import shutdown_warning
+from speechfleet.settings import Settings, unknown_variables
 
 
 def doctor(as_json: options.AsJson = False) -> None:
-    """Look at Redis, the store, the workers and the providers; status 2 if jobs cannot be done."""
-    with settings_of_fleet() as settings:
-        findings = asyncio.run(examine(settings))
+    """Check everything that `say` needs: Redis, store, workers, providers, or this machine.
+
+    If jobs cannot be done, the exit status is 4 for a passing cause, else 2.
+    """
+    findings = _settings_checks()
+    with running_settings() as settings:
+        findings += _models(settings or Settings.load())
+        findings += examine_machine() if settings is None else asyncio.run(examine(settings))
     healthy = all(finding.verdict is not Verdict.FAILURE for finding in findings)
     if as_json:
-        output.emit({"healthy": healthy, "findings": [asdict(finding) for finding in findings]})
+        shown = [{**asdict(finding), "status": int(finding.status)} for finding in findings]
+        output.emit({"healthy": healthy, "findings": shown})
     else:
         output.table(
             ("subject", "verdict", "found", "what to do"),
             [(each.subject, each.verdict, each.found, each.mend) for each in findings],
+            keys=2,
+            folds=2,
         )
     if not healthy:
-        raise typer.Exit(UNHEALTHY)
+        failures = [each for each in findings if each.verdict is Verdict.FAILURE]
+        raise typer.Exit(min(failure.status for failure in failures))
+
+
+def _settings_checks() -> list[Finding]:
+    """Name variables that begin as settings do and are none."""
+    return [
+        Finding(
+            f"setting {name}",
+            Verdict.WARNING,
+            "is no setting and is ignored",
+            f"set {near} instead" if near else "remove it",
+        )
+        for name, near in unknown_variables().items()
+    ]
+
+
+def _models(settings: Settings) -> list[Finding]:
+    """Warn of models in the settings that their provider closes."""
+    named = dict.fromkeys([settings.default_model or "", *settings.gateway_aliases.values()])
+    warnings = {model: shutdown_warning(model) for model in named}
+    findings = []
+    for model, warning in warnings.items():
+        if warning:
+            found, _, mend = warning.partition(": ")
+            findings.append(Finding(f"model {model}", Verdict.WARNING, found, mend))
+    return findings
 
 
 async def examine(settings: Settings) -> list[Finding]:
@@ -65,12 +79,12 @@ async def examine(settings: Settings) -> list[Finding]:
     except MisconfiguredError as error:
         return [Finding("Redis", Verdict.FAILURE, "not set", error.message)]
     try:
-        findings = await _found("Redis", lambda: _redis(client))
+        findings = await _found("Redis", lambda: examine_redis(client))
         if findings[0].verdict is not Verdict.FAILURE:
-            findings += await _found("clock", lambda: _clock(client))
+            findings += await _found("clock", lambda: examine_clock(client))
             findings += await _found("workers", lambda: _workers(client))
             findings += await _found("queues", lambda: _queues(client))
-        return findings + await _found("store", lambda: _store(client))
+        return findings + await _found("store", lambda: examine_store(client.store))
     finally:
         await client.close()
 
@@ -79,59 +93,21 @@ async def _found(subject: str, look: Callable[[], Awaitable[list[Finding]]]) -> 
     try:
         return await look()
     except SpeechFleetError as error:
-        return [Finding(subject, Verdict.FAILURE, error.code, error.message)]
-
-
-async def _redis(client: AsyncClient) -> list[Finding]:
-    await client.connection.open()
-    with errors():
-        server = await client.connection.server()
-    version = ".".join(map(str, server.version))
-    return [Finding("Redis", Verdict.OK, f"reachable, version {version}"), *_settings(server)]
-
-
-def _settings(server: Server) -> list[Finding]:
-    findings = []
-    policy, used, limit = server.eviction, server.memory_used, server.memory_limit
-    if not server.append_only:
-        found = "appendonly is no: a restart loses jobs"
-        mend = "set `appendonly yes` and `appendfsync everysec`"
-        findings.append(Finding("Redis persistence", Verdict.WARNING, found, mend))
-    if policy != "noeviction":
-        verdict = Verdict.FAILURE if limit else Verdict.WARNING
-        found = f"maxmemory-policy is {policy}: jobs are thrown away where memory is short"
-        findings.append(
-            Finding("Redis eviction", verdict, found, "set `maxmemory-policy noeviction`")
-        )
-    if limit and used > NEARLY_FULL * limit:
-        found = f"{used >> 20} of {limit >> 20} MB are used"
-        mend = "raise `maxmemory`, or lower SPEECHFLEET_STREAM_BYTES or SPEECHFLEET_RECORD_TTL"
-        findings.append(Finding("Redis memory", Verdict.WARNING, found, mend))
-    return findings
-
-
-async def _clock(client: AsyncClient) -> list[Finding]:
-    before = time.time()
-    seconds, micros = await client.connection.scripts.call("TIME")
-    skew = int(seconds) + int(micros) / 1e6 - (before + time.time()) / 2
-    if abs(skew) < CLOCK_SKEW:
-        return []
-    found = f"this machine and Redis differ by {skew:+.0f} s"
-    return [Finding("clock", Verdict.WARNING, found, "synchronize the clocks (NTP)")]
+        return [Finding(subject, Verdict.FAILURE, error.code, error.message, status_of(error))]
 
 
 async def _workers(client: AsyncClient) -> list[Finding]:
     workers = await client.workers()
     if not workers:
-        mend = "start one: `speechfleet worker`"
+        mend = f"start one: {start_command()}"
         return [Finding("workers", Verdict.WARNING, "none is alive: jobs wait in line", mend)]
     slots, running = sum(w.slots for w in workers), sum(w.running for w in workers)
     found = f"{len(workers)} alive, {running} of {slots} slots in use"
     return [Finding("workers", Verdict.OK, found), *_providers(workers)]
 
 
-def _providers(workers: Sequence[Worker]) -> list[Finding]:
-    """As the workers tell: SDKs and keys are theirs, and nobody else's to look at."""
+def _providers(workers: Sequence[WorkerInfo]) -> list[Finding]:
+    """Judge the providers by what the workers report: only they have the SDKs and keys."""
     reasons: dict[str, list[str]] = {}
     for worker in workers:
         for provider, reason in worker.providers.items():
@@ -143,25 +119,21 @@ def _providers(workers: Sequence[Worker]) -> list[Finding]:
         if ready:
             findings.append(Finding(f"provider {provider}", Verdict.OK, found))
         else:
-            findings.append(Finding(f"provider {provider}", Verdict.WARNING, found, given[0]))
+            mend = f"{given[0]}, where the workers run, and start them again"
+            findings.append(Finding(f"provider {provider}", Verdict.WARNING, found, mend))
     return findings
 
 
 async def _queues(client: AsyncClient) -> list[Finding]:
     served = {queue for worker in await client.workers() for queue in worker.queues}
-    mend = "start a worker for that lane, with what that provider needs: `speechfleet worker`"
+    mend = f"start a worker that has what the provider needs: {start_command()}"
     return [
         Finding(
             f"queue {depth.queue}",
             Verdict.WARNING,
-            f"{depth.waiting:,} jobs wait that no worker takes",
+            f"{output.count(depth.waiting, 'job')} in line that no worker takes",
             mend,
         )
-        for depth in await client.fleet.depths()
+        for depth in await client.ledger.queues.depths()
         if depth.waiting and depth.queue not in served
     ]
-
-
-async def _store(client: AsyncClient) -> list[Finding]:
-    await client.store.check()
-    return [Finding("store", Verdict.OK, f"{client.settings.store}: written, read and deleted")]

@@ -1,31 +1,25 @@
-"""``status``, ``cancel``, ``retry``, ``delete``, ``show``, ``jobs`` and ``usage``."""
+"""The commands ``status``, ``cancel``, ``retry``, ``delete``, ``show``, ``usage``."""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 import typer
 
+from speechfleet.batch.pricing import PriceList
 from speechfleet.cli import options, output
-from speechfleet.cli.fleet import on_fleet
+from speechfleet.cli.connect import on_fleet
+from speechfleet.cli.quotas import print_quota, quota_view
 from speechfleet.client import AsyncClient
 from speechfleet.errors import InvalidRequest, SpeechFleetError
+from speechfleet.fallback import FallbackView
 from speechfleet.job import AsyncJob, Status
-from speechfleet.jobs import Lane, Record, Segment, State
-
-PAGE = 1000
-"""Records read at once."""
+from speechfleet.record import Record, StoredSegment
 
 Reason = Annotated[str, typer.Option("--reason", help="Kept in the record.")]
-StateName = Annotated[
-    str | None,
-    typer.Option("--state", help="queued, running, succeeded, failed or cancelled.",
-                 show_default=False),
-]  # fmt: skip
 Day = Annotated[
     str | None, typer.Option("--day", metavar="YYYY-MM-DD", help="UTC. Default: today.",
                              show_default=False),
@@ -33,14 +27,14 @@ Day = Annotated[
 
 
 def status(id: options.Id, as_json: options.AsJson = False) -> None:
-    """What a job is at this moment."""
+    """Show the state of a job."""
 
     async def work(client: AsyncClient) -> None:
         now = await client.job(id).status()
         if as_json:
             output.emit(asdict(now))
         else:
-            output.say(f"{id}: {_state(now)}, {now.seconds:.1f} s of speech")
+            output.say(f"{id}: {state_of(now)}, {now.seconds:.1f} s of speech")
 
     on_fleet(work)
 
@@ -62,7 +56,7 @@ def cancel(
 
 
 def retry(id: options.Id, as_json: options.AsJson = False) -> None:
-    """Begin another epoch of a job that has ended."""
+    """Speak a job that has ended once more, in a new epoch."""
 
     async def work(client: AsyncClient) -> None:
         await client.job(id).retry()
@@ -72,12 +66,13 @@ def retry(id: options.Id, as_json: options.AsJson = False) -> None:
     on_fleet(work)
 
 
-def delete(id: options.Id, as_json: options.AsJson = False) -> None:
-    """Erase a job: record, text, stream, audio, and what only it was cached for."""
+def delete(id: options.Id, yes: options.Yes = False, as_json: options.AsJson = False) -> None:
+    """Erase a job: its record, text, stream and audio, and segments that no other job uses."""
+    output.confirm(f"Erase the job {id!r} and its audio?", yes=yes)
 
     async def work(client: AsyncClient) -> None:
         job = client.job(id)
-        await job.record()  # nothing under this id is an error here, a misspelt one most likely
+        await job.record()  # an id that does not exist is an error here, most likely misspelt
         await job.delete()
         output.emit({"id": id, "deleted": True}) if as_json else output.say(f"{id}: deleted")
 
@@ -85,30 +80,30 @@ def delete(id: options.Id, as_json: options.AsJson = False) -> None:
 
 
 def show(id: options.Id, as_json: options.AsJson = False) -> None:
-    """The whole story of one msg.id."""
+    """Show everything about one msg.id: states, attempts, workers, usage."""
 
     async def work(client: AsyncClient) -> None:
         job = client.job(id)
         record = await job.record()
-        segments = await client.ledger.segments(client.namespace, id, record.epoch)
-        told = await _story(client, job, record, segments)
-        output.emit(told) if as_json else _print_story(told)
+        segments = await client.ledger.jobs.segments(client.namespace, id, record.epoch)
+        history = await _history(client, job, record, segments)
+        output.emit(history) if as_json else _print_history(history)
 
     on_fleet(work)
 
 
-async def _story(
-    client: AsyncClient, job: AsyncJob, record: Record, segments: list[Segment]
+async def _history(
+    client: AsyncClient, job: AsyncJob, record: Record, segments: list[StoredSegment]
 ) -> dict[str, Any]:
     request = record.request
     url = None
     if record.object:
-        # A store that this machine cannot reach hides the link, not the story.
+        # A store that this machine cannot reach hides the link, not the history.
         with contextlib.suppress(SpeechFleetError):
             url = await client.store.link(record.object)
-    claims = [detail for _, event, detail in record.story if event == "claim"]
+    claims = [detail for _, event, detail in record.history if event == "claim"]
     return {
-        **asdict(Status.of(record, await client.waiting(record))),
+        **asdict(Status.of(record, await client.ledger.workers.waiting(record))),
         "namespace": record.namespace,
         "text": request.text,
         "options": dict(request.options),
@@ -116,109 +111,62 @@ async def _story(
         "workers": list(dict.fromkeys(token.rpartition(":")[0] for token in claims)),
         "request_ids": list(dict.fromkeys(s.request_id for s in segments if s.request_id)),
         "sample_rate": record.sample_rate,
+        "gain": record.gain,
         "url": url,
         "segments": [asdict(segment) for segment in segments],
         "story": [
             {"at": at / 1000, "event": event, "detail": detail}
-            for at, event, detail in record.story
+            for at, event, detail in record.history
         ],
     }
 
 
-def _print_story(told: dict[str, Any]) -> None:
-    text = " ".join(told["text"].split())
+def _fallback(shown: FallbackView) -> str:
+    voice = f"{shown['model']} {shown['voice']}".rstrip()
+    return f"{voice} from segment {shown['segment']} on ({shown['code']})"
+
+
+def _print_history(shown: dict[str, Any]) -> None:
+    text = " ".join(shown["text"].split())
     facts = {
-        "state": told["state"] + (f" ({told['waiting']})" if told["waiting"] else ""),
-        "error": f"{told['code']}: {told['message']}" if told["code"] else "",
-        "model": f"{told['model']} {told['voice']}".strip(),
-        "options": ", ".join(f"{name}={value}" for name, value in told["options"].items()),
-        "lane": told["lane"],
-        "text": f"{len(told['text']):,} characters: {text[:60]}" + ("..." * (len(text) > 60)),
-        "speech": f"{told['seconds']:.1f} s at {told['sample_rate']} Hz, {told['format']}, "
-        f"{len(told['segments'])} segments",
-        "audio": told["url"] or told["object"],
-        "epoch": f"{told['epoch']}: {told['claims']} claims, {told['attempts']} failed "
-        f"attempts, {told['losses']} lost workers",
-        "workers": ", ".join(told["workers"]),
-        "request ids": ", ".join(told["request_ids"]),
-        "usage": ", ".join(f"{name} {value:,}" for name, value in told["usage"].items()),
+        "state": shown["state"] + (f" ({shown['waiting']})" if shown["waiting"] else ""),
+        "error": f"{shown['code']}: {shown['message']}" if shown["code"] else "",
+        "model": f"{shown['model']} {shown['voice']}".strip(),
+        "spoken by": ", ".join(shown["spoken_by"]),
+        "fallbacks": "; ".join(map(_fallback, shown["fallbacks"])),
+        "options": ", ".join(f"{name}={value}" for name, value in shown["options"].items()),
+        "lane": shown["lane"],
+        "text": f"{len(shown['text']):,} characters: {text[:60]}" + ("..." * (len(text) > 60)),
+        "speech": f"{shown['seconds']:.1f} s at {shown['sample_rate']} Hz, {shown['format']}, "
+        f"{output.count(len(shown['segments']), 'segment')}"
+        if shown["sample_rate"]
+        else f"none, to be {shown['format']}",
+        "suspect": f"segments {', '.join(map(str, shown['suspect']))}: shorter than their text"
+        if shown["suspect"]
+        else "",
+        "gain": "" if shown["gain"] is None else f"{shown['gain']:+.1f} dB",
+        "audio": shown["url"] or shown["object"],
+        "epoch": f"{shown['epoch']}: {output.count(shown['claims'], 'claim')}, "
+        f"{output.count(shown['attempts'], 'failed attempt')}, "
+        f"{output.count(shown['losses'], 'lost worker')}",
+        "workers": ", ".join(shown["workers"]),
+        "request ids": ", ".join(shown["request_ids"]),
+        "usage": ", ".join(f"{name} {value:,}" for name, value in shown["usage"].items()),
     }
-    output.say(told["id"])
+    output.say(shown["id"])
     output.table(("", ""), [(name, value) for name, value in facts.items() if value])
+    output.say("")
     output.table(
         ("at (UTC)", "event", "detail"),
-        [(_precise(step["at"]), step["event"], step["detail"]) for step in told["story"]],
+        [(_precise(step["at"]), step["event"], step["detail"]) for step in shown["story"]],
     )
 
 
-def jobs(
-    state: StateName = None,
-    count: Annotated[int, typer.Option(min=1, help="At most so many of each state.")] = 100,
-    offset: Annotated[int, typer.Option(min=0, help="Skip so many of each state.")] = 0,
-    sessions: Annotated[
-        bool, typer.Option("--sessions", help="Realtime sessions alone, and who holds each.")
-    ] = False,
-    as_json: options.AsJson = False,
-) -> None:
-    """The jobs of this namespace, newest first in each state.
-
-    With --sessions: those that are held now, if --state does not say otherwise.
-    """
-    if state is not None and state.upper() not in State.__members__:
-        raise InvalidRequest(f"unknown state {state!r}: it is {', '.join(State).lower()}")
-
-    async def work(client: AsyncClient) -> None:
-        if sessions:
-            _print_sessions(await _sessions(client, state or State.RUNNING), as_json=as_json)
-            return
-        found = await client.jobs(state, offset=offset, count=count)
-        counts = {str(name): number for name, number in (await client.counts()).items()}
-        if as_json:
-            output.emit({"counts": counts, "jobs": [asdict(job) for job in found]})
-            return
-        output.table(
-            ("id", "state", "model", "voice", "speech", "since (UTC)", "error"),
-            [
-                (
-                    job.id, _state(job), job.model, job.voice, f"{job.seconds:.1f} s",
-                    output.moment(job.updated), job.message,
-                )
-                for job in found
-            ],
-        )  # fmt: skip
-        output.tell(", ".join(f"{number:,} {name.lower()}" for name, number in counts.items()))
-
-    on_fleet(work)
-
-
-async def _sessions(client: AsyncClient, state: str) -> list[Status]:
-    found: list[Status] = []
-    for offset in itertools.count(0, PAGE):
-        page = await client.jobs(state, offset=offset, count=PAGE)
-        found += [job for job in page if job.lane == Lane.SESSION]
-        if len(page) < PAGE:
-            break
-    return found
-
-
-def _print_sessions(found: list[Status], *, as_json: bool) -> None:
-    if as_json:
-        output.emit({"sessions": [asdict(job) for job in found]})
-        return
-    output.table(
-        ("id", "worker", "state", "model", "voice", "speech", "since (UTC)"),
-        [
-            (
-                job.id, job.worker, _state(job), job.model, job.voice, f"{job.seconds:.1f} s",
-                output.moment(job.created),
-            )
-            for job in found
-        ],
-    )  # fmt: skip
-
-
 def usage(day: Day = None, as_json: options.AsJson = False) -> None:
-    """What a day cost, by model."""
+    """Sum up what a day has used and cost, by model.
+
+    The cost is an estimate from the characters that were billed and the prices that are known.
+    """
     try:
         wanted = date.fromisoformat(day) if day else datetime.now(UTC).date()
     except ValueError:
@@ -226,23 +174,38 @@ def usage(day: Day = None, as_json: options.AsJson = False) -> None:
 
     async def work(client: AsyncClient) -> None:
         sums = await client.usage(wanted)
+        prices = PriceList(client.settings.prices)
+        costs = {model: prices.cost(model, each.get("billed", 0)) for model, each in sums.items()}
         if as_json:
-            output.emit({"day": wanted.isoformat(), "models": sums})
+            models = {model: {**each, "cost": costs[model]} for model, each in sums.items()}
+            limits = quota_view(await client.quota())
+            output.emit({"day": wanted.isoformat(), "models": models, "quota": limits})
             return
+        if not sums:
+            output.tell(f"no speech was made on {wanted.isoformat()} (UTC).")
         names = ("characters", "billed", "cached", "calls", "tokens_in", "tokens_out")
-        output.table(
-            ("model", *names, "seconds"),
-            [
-                (model, *(f"{each.get(name, 0):,}" for name in names),
-                 f"{each.get('seconds', 0):,.1f}")
-                for model, each in sorted(sums.items())
-            ],
-        )  # fmt: skip
+        if sums:
+            output.table(
+                ("model", *names, "seconds", "cost"),
+                [
+                    (model, *(f"{each.get(name, 0):,}" for name in names),
+                     f"{each.get('seconds', 0):,.1f}", _cost(costs[model]))
+                    for model, each in sorted(sums.items())
+                ],
+                rare=("tokens_out", "tokens_in", "calls", "cached", "seconds"),
+            )  # fmt: skip
+        if (quota := await client.quota()) is not None:
+            print_quota(quota)
 
     on_fleet(work)
 
 
-def _state(status: Status) -> str:
+def _cost(cost: float | None) -> str:
+    return "no price is known" if cost is None else f"{cost:,.4f}"
+
+
+def state_of(status: Status) -> str:
+    """Return the state in small letters, with why the job waits."""
     return status.state.lower() + (f" ({status.waiting})" if status.waiting else "")
 
 

@@ -1,90 +1,126 @@
-"""What commands print: results on stdout, everything else on stderr."""
+"""The output of commands: results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.status import Status
-from rich.table import Table
 from rich.text import Text
 
+from speechfleet.cli.exit_status import ExitStatus
+from speechfleet.cli.tables import print_table
+
 PIPED_WIDTH = 10_000
-"""Columns: whoever reads a pipe wants whole lines, ids above all."""
+"""Columns of a table that is piped: programs want whole lines, ids above all."""
+PIPED_INTERVAL_S = 10.0
+"""Seconds between two lines of progress where stderr is no terminal."""
 
 
 def console() -> Console:
-    """Stdout, made anew so that it is whatever stdout is now."""
+    """Return a console on whatever stdout is now."""
     return Console(
         markup=False, highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH
     )
 
 
 def say(line: str) -> None:
-    """One line of the result."""
+    """Print a line of the result."""
     print(_visible(line), flush=True)
 
 
 def tell(line: str) -> None:
-    """One line beside the result."""
+    """Print a line beside the result."""
     print(_visible(line), file=sys.stderr, flush=True)
 
 
 def error(message: str) -> None:
-    """An error is one line, whatever the message holds."""
+    """Print an error in one line."""
     tell(f"speechfleet: {' '.join(message.split())}")
 
 
 def emit(value: Any) -> None:
-    """The one JSON object of ``--json``."""
-    print(json.dumps(value, ensure_ascii=False, indent=2, default=str), flush=True)
+    """Print the one JSON object of ``--json``; escaped where stdout is not UTF-8."""
+    plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    print(json.dumps(value, ensure_ascii=plain, indent=2, default=str), flush=True)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """The first column is an id or a name: it is never cut short."""
-    grid = Table(box=None, header_style="bold", pad_edge=False, show_header=any(columns))
-    for number, column in enumerate(columns):
-        overflow = "ellipsis" if number else "fold"
-        grid.add_column(column, overflow=overflow, no_wrap=number > 0)  # type: ignore[arg-type]  # one of its literals
-    for row in rows:
-        grid.add_row(*(Text(_visible(str(cell))) for cell in row))
-    console().print(grid)
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    rare: Sequence[str] = (),
+    keys: int = 1,
+    folds: int = 1,
+) -> None:
+    """Print rows under headings; the first ``keys`` columns are never cut. See `lay_out`."""
+    content = ([_visible(str(cell)) for cell in row] for row in rows)
+    print_table(console(), columns, content, rare=rare, keys=keys, folds=folds)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask at a terminal before something is erased; end the command where the answer is no."""
+    if yes or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    if not typer.confirm(question, err=True):
+        tell("nothing was erased")
+        raise typer.Exit(ExitStatus.WRONG_USE)
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number and its noun, in the plural where it is not one."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 class Progress:
-    """One changing line on stderr; nothing where that is no terminal, or ``quiet``."""
+    """Show one changing line on stderr; where that is no terminal, a line now and then."""
 
-    def __init__(self, status: Status | None) -> None:
+    def __init__(self, status: Status | None, *, quiet: bool) -> None:
         self._status = status
+        self._quiet = quiet
+        self._line_at = time.monotonic()
 
     @property
     def seen(self) -> bool:
+        """True where stderr is a terminal that shows the line."""
         return self._status is not None
 
     def update(self, line: str) -> None:
+        """Show another line."""
         if self._status is not None:
             self._status.update(Text(_visible(line)))
 
+    def update_or_tell(self, line: str) -> None:
+        """Show another line; where that is no terminal, print it every few seconds."""
+        self.update(line)
+        now = time.monotonic()
+        if not self.seen and not self._quiet and now - self._line_at >= PIPED_INTERVAL_S:
+            self._line_at = now
+            tell(line)
+
 
 @contextmanager
-def progress(*, quiet: bool = False) -> Any:
+def progress(*, quiet: bool = False) -> Generator[Progress, None, None]:
+    """Yield the progress of a command; nothing is shown where ``quiet``."""
     if quiet or not sys.stderr.isatty():
-        yield Progress(None)
+        yield Progress(None, quiet=quiet)
         return
     with Console(stderr=True).status("") as status:
-        yield Progress(status)
+        yield Progress(status, quiet=quiet)
 
 
 def moment(seconds: float) -> str:
-    """A time of the server, in UTC."""
+    """Return a time of the server, in UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _visible(text: str) -> str:
-    """Without what would steer a terminal; a provider's message may hold anything."""
+    """Escape what would steer a terminal; a provider's message may hold anything."""
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)

@@ -1,4 +1,4 @@
-"""Playing audio while it is made, on this machine's loudspeaker."""
+"""Plays audio on this machine's loudspeaker while it is made."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
+from speechfleet.audio.buffer import BYTES_PER_SAMPLE
 from speechfleet.errors import MissingExtra, SpeechFleetError
-from speechfleet.tts import BYTES_PER_SAMPLE
 
 BUFFER_MS = 100
 
@@ -23,9 +23,9 @@ class NoDevice(SpeechFleetError):
 
 
 class Player:
-    """Plays s16le mono PCM as it is written. Making one opens the device, or raises NoDevice.
+    """Play s16le mono PCM as it is written. Making one opens the device, or raises NoDevice.
 
-    Where the audio comes slower than it is played there is silence; nothing is dropped.
+    Audio that comes too slowly is played with silence between; nothing is dropped.
     """
 
     def __init__(self, sample_rate: int) -> None:
@@ -55,18 +55,18 @@ class Player:
             self._audio += pcm
 
     async def drain(self) -> None:
-        """Return when all that was written has been heard."""
+        """Wait until all audio has been played."""
         self._ended = True
         await self._played.wait()
         # What was handed over last lies in the device's own buffer still.
         await asyncio.sleep(2 * BUFFER_MS / 1000)
 
     def close(self) -> None:
-        """Fall silent at once. Idempotent."""
+        """Stop playing at once. Idempotent."""
         self._device.close()
 
     def _frames(self) -> Generator[bytes, int, None]:
-        """What the device's thread asks for: exactly so many frames each time."""
+        """Yield exactly as many frames as the device's thread asks for each time."""
         count = yield b""
         while True:
             size = count * BYTES_PER_SAMPLE
@@ -79,7 +79,7 @@ class Player:
 
 
 def require_player() -> Any:
-    """The library. Raises MissingExtra."""
+    """Return the library that plays audio. Raises MissingExtra."""
     try:
         return import_module("miniaudio")
     except ImportError:
@@ -88,7 +88,7 @@ def require_player() -> Any:
 
 @contextmanager
 def _silenced() -> Iterator[None]:
-    """The sound system's C library writes a page about a missing device to stderr."""
+    """Hide what the sound system's C library writes to stderr about a missing device."""
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:

@@ -1,4 +1,4 @@
-"""``gateway`` and ``key``."""
+"""The commands ``gateway`` and ``key``."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from speechfleet import logs
 from speechfleet.cli import options, output
-from speechfleet.cli.fleet import settings_of_fleet
-from speechfleet.errors import MissingExtra
-from speechfleet.jobs import check_id
+from speechfleet.cli.connect import settings_of_fleet
+from speechfleet.errors import InvalidRequest, MissingExtra
+from speechfleet.observability import logs
+from speechfleet.request import check_id
 
-NEEDED = ("fastapi", "uvicorn", "httptools", "prometheus_client", "av")
+GATEWAY_MODULES = ("fastapi", "uvicorn", "httptools", "prometheus_client", "av")
 
 
 def gateway(
@@ -28,25 +28,32 @@ def gateway(
     Prints its address and then `ready`; runs until it is interrupted.
     """
     require_gateway()
-    from speechfleet.gateway import serving  # noqa: PLC0415 # an extra
+    from speechfleet.gateway import server  # noqa: PLC0415 # an extra
 
     with settings_of_fleet(start=True) as settings:
         logs.to_stderr(log_level, settings.log_format)
-        listening = serving.bind(settings, host, port)
+        listening = server.bind(settings, host, port)
         shown = f"[{host}]" if ":" in host else host
 
         def ready() -> None:
             output.say(f"gateway http://{shown}:{listening.getsockname()[1]}")
             output.say("ready")
 
-        serving.serve(settings, listening, ready)
+        server.serve(settings, listening, ready)
 
 
 def key(
-    namespace: Annotated[str, typer.Argument(help="All that the key opens.")] = "default",
+    namespace: Annotated[
+        str, typer.Argument(help="Namespace to which the key gives access.")
+    ] = "default",
     as_json: options.AsJson = False,
 ) -> None:
     """Make an API key for a gateway. It is shown once; only its hash is kept, in a setting."""
+    if set(namespace) & set("=,"):
+        raise InvalidRequest(
+            f"the namespace {namespace!r} holds '=' or ',', which separate the keys in "
+            "SPEECHFLEET_GATEWAY_KEYS: take another name"
+        )
     require_gateway()
     from speechfleet.gateway.access import digest, make_key  # noqa: PLC0415 # an extra
 
@@ -61,6 +68,6 @@ def key(
 
 
 def require_gateway() -> None:
-    """Raises MissingExtra."""
-    if not all(find_spec(name) for name in NEEDED):
+    """Raise MissingExtra where packages of the gateway are missing."""
+    if not all(find_spec(name) for name in GATEWAY_MODULES):
         raise MissingExtra("the gateway", "gateway")

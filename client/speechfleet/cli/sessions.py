@@ -1,4 +1,4 @@
-"""``session``: a text is spoken while somebody still writes it to stdin."""
+"""The command ``session``: speaks a text from stdin while it is being written."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
 from speechfleet.cli import options, output
-from speechfleet.cli.delivery import deliver
-from speechfleet.cli.fleet import check_served, on_fleet
-from speechfleet.cli.speaking import told_of
+from speechfleet.cli.audio_output import deliver
+from speechfleet.cli.connect import check_served, check_store, on_fleet
+from speechfleet.cli.speaking import report_speech
 from speechfleet.cli.targets import Target
 from speechfleet.client import AsyncClient
-from speechfleet.errors import EmptyText, IllegalText, InvalidRequest, SpeechFleetError
-from speechfleet.job import Speech
-from speechfleet.jobs import check_id
+from speechfleet.errors import EmptyText, IllegalText, SpeechFleetError
+from speechfleet.job import AsyncSpeech
+from speechfleet.request import check_id
 from speechfleet.session import AsyncSession
 
 READ_SIZE = 65_536
@@ -33,38 +33,43 @@ def session(
     play: options.Play = False,
     id: options.SessionId = None,
     option: options.Options = None,
+    language: options.Language = "",
+    speakable: options.Speakable = None,
+    lexicon: options.LexiconFile = None,
+    loudness: options.Loudness = None,
+    speed: options.Speed = None,
+    fallback: options.Fallback = None,
     no_cache: options.NoCache = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Speak a text while it is written: `some-llm | speechfleet session --play`.
 
-    Reads stdin as it comes, to its end. Without SPEECHFLEET_REDIS_URL it brings up a fleet on
-    this machine, and uses it. Ctrl-C stops the speech at once.
+    Reads stdin as it comes, to its end. Without a fleet it brings one up on this machine.
+    Ctrl-C stops the speech at once.
     """
     target = Target.check(out, play=play, as_json=as_json)
-    if model is None:
-        model, voice = options.DEFAULT_MODEL, voice or options.DEFAULT_VOICE
+    model, voice = options.model_and_voice(model, voice)
     format = target.format(format)
     given = options.provider_options(option)
     order: dict[str, Any] = {
         "model": model, "voice": voice, "format": format, "cache": not no_cache,
+        "language": language, **options.spoken_form(speakable, lexicon, loudness, speed, fallback),
     }  # fmt: skip
-    for name in order.keys() & given.keys():
-        raise InvalidRequest(f"--option {name}: use --{name}")
+    options.check_no_overlap(order, given)
     own = check_id(id) if id is not None else None
 
     async def work(client: AsyncClient) -> None:
         if target.path is not None or not target.stdout:
-            _ = client.store  # a store that is missing is told before anything is paid for
+            check_store(client)  # before anything is paid for
         await check_served(client, model)
         async with client.session(id=own, **order, **given) as session:
-            with output.progress(quiet=quiet) as progress:
-                async with _stopped_with_us(session):
+            with output.progress(quiet=quiet or sys.stdin.isatty()) as progress:
+                async with _stopped_on_interrupt(session):
                     speech = await _until_spoken(
                         _write(session), deliver(session.job, target, format, progress)
                     )
-            await told_of(session.job, speech, target, as_json=as_json, quiet=quiet)
+            await report_speech(session.job, speech, target, as_json=as_json, quiet=quiet)
 
     on_fleet(work, start=True, sessions=True)
 
@@ -78,9 +83,9 @@ async def _write(session: AsyncSession) -> None:
 
 
 async def _until_spoken(
-    writing: Coroutine[Any, Any, None], hearing: Coroutine[Any, Any, Speech]
-) -> Speech:
-    """Whoever fails first ends both; a session that has ended takes no more text."""
+    writing: Coroutine[Any, Any, None], hearing: Coroutine[Any, Any, AsyncSpeech]
+) -> AsyncSpeech:
+    """Write and listen until the speech has ended; the first failure ends both."""
     write, hear = asyncio.create_task(writing), asyncio.create_task(hearing)
     try:
         await asyncio.wait((write, hear), return_when=asyncio.FIRST_COMPLETED)
@@ -94,8 +99,8 @@ async def _until_spoken(
 
 
 @contextlib.asynccontextmanager
-async def _stopped_with_us(session: AsyncSession) -> AsyncGenerator[None, None]:
-    """Interrupted, or with nobody at the other end of stdout, nobody wants the rest."""
+async def _stopped_on_interrupt(session: AsyncSession) -> AsyncGenerator[None, None]:
+    """Stop the speech when this command is interrupted or its output has no reader."""
     try:
         yield
     except (asyncio.CancelledError, BrokenPipeError):
@@ -106,7 +111,7 @@ async def _stopped_with_us(session: AsyncSession) -> AsyncGenerator[None, None]:
 
 
 async def _stdin() -> AsyncGenerator[str, None]:
-    """What is there, as soon as it is there; UTF-8, with or without a BOM. Raises IllegalText."""
+    """Yield the text on stdin as it comes; UTF-8, with or without a BOM. Raises IllegalText."""
     loop = asyncio.get_running_loop()
     read: asyncio.Queue[bytes] = asyncio.Queue()
 

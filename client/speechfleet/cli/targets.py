@@ -1,30 +1,24 @@
-"""Where the audio of a command is to go, checked before anything is paid for."""
+"""The target of a command's audio, checked before anything is paid for."""
 
 from __future__ import annotations
 
 import os
-import secrets
-import stat
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from speechfleet.audio.file_names import EXTENSIONS, format_of
+from speechfleet.audio.formats import FORMATS
 from speechfleet.cli.playing import require_player
 from speechfleet.errors import InvalidRequest, UnknownFormat
-from speechfleet.jobs import FORMATS
-
-EXTENSIONS = {
-    ".wav": "wav", ".flac": "flac", ".mp3": "mp3", ".opus": "opus", ".ogg": "opus",
-    ".aac": "aac", ".pcm": "pcm", ".raw": "pcm",
-}  # fmt: skip
+from speechfleet.store.download import is_special
 
 
 @dataclass
 class Target:
-    """What --output and --play ask for; all of it may be nothing.
+    """The file, stdout or loudspeaker that --output and --play name; none is needed.
 
-    ``path``: the file; None where there is none. Changes where there is no audio device: then
-    a file takes the place of the loudspeaker.
+    ``path`` changes where there is no audio device: a file takes the loudspeaker's place.
     """
 
     path: Path | None = None
@@ -33,18 +27,15 @@ class Target:
 
     @classmethod
     def check(cls, out: str | None, *, play: bool, as_json: bool) -> Target:
-        """Raises InvalidRequest, MissingExtra."""
+        """Check the options. Raises InvalidRequest, MissingExtra."""
         if play:
             require_player()
         if out is None:
             return cls(play=play)
         if out != "-":
             path = Path(out)
-            if not _writable(path):
-                raise InvalidRequest(
-                    f"cannot write to {out!r}: it is a folder or read-only, or its folder is "
-                    "missing or read-only"
-                )
+            if trouble := _trouble(path):
+                raise InvalidRequest(f"cannot write to {out!r}: {trouble}")
             return cls(path=path, play=play)
         if as_json:
             raise InvalidRequest("--json and --output - both write to stdout: take one")
@@ -53,44 +44,48 @@ class Target:
         return cls(stdout=True, play=play)
 
     def format(self, asked: str | None, default: str = "wav") -> str:
-        """What was asked for, or what the file's name tells. Raises UnknownFormat."""
-        if asked is not None:
-            if asked not in FORMATS:
-                raise UnknownFormat(asked, FORMATS)
-            return asked
-        if self.path is None or _is_special(self.path):
-            return default
-        suffix = self.path.suffix.lower()
-        if suffix not in EXTENSIONS:
-            raise UnknownFormat(
-                suffix or self.path.name,
-                EXTENSIONS,
-                hint="(the output's name tells its format, unless --format does)",
+        """Return the format that was asked for, or that the file's name tells.
+
+        Raises UnknownFormat; InvalidRequest where the name tells another one.
+        """
+        named = None
+        if self.path is not None and not is_special(self.path):
+            named = format_of(self.path)
+            if named is None and asked is None:
+                raise UnknownFormat(
+                    self.path.suffix or self.path.name,
+                    EXTENSIONS,
+                    note="(the output's name tells its format, unless --format does)",
+                )
+        if asked is None:
+            return named or default
+        wanted = check_format(asked)
+        if named not in (None, wanted):
+            raise InvalidRequest(
+                f"--format {wanted} and a file named {self.path} contradict each other: name it "
+                f".{wanted}, or leave --format out"
             )
-        return EXTENSIONS[suffix]
+        return wanted
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Whole or not at all; a device or a named pipe is written to as it is."""
-    if _is_special(path):
-        path.write_bytes(data)
-        return
-    unfinished = path.with_name(f".speechfleet-{secrets.token_hex(8)}")
+def check_format(asked: str) -> str:
+    """Return the name of a format in small letters. Raises UnknownFormat."""
+    if asked.lower() not in FORMATS:
+        raise UnknownFormat(asked, FORMATS)
+    return asked.lower()
+
+
+def _trouble(path: Path) -> str:
+    """Say why a file cannot be written; "" where it can."""
+    folder = path.parent
     try:
-        unfinished.write_bytes(data)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _writable(path: Path) -> bool:
-    try:
+        if path.is_dir():
+            return "it is a folder: name a file in it"
         if path.exists():
-            return not path.is_dir() and os.access(path, os.W_OK)
-        return path.parent.is_dir() and os.access(path.parent, os.W_OK | os.X_OK)
-    except OSError:  # a name that is too long, and the like
-        return False
-
-
-def _is_special(path: Path) -> bool:
-    return path.exists() and not stat.S_ISREG(path.stat().st_mode)
+            return "" if os.access(path, os.W_OK) else "you may not write to this file"
+        if not folder.is_dir():
+            return f"there is no folder {str(folder)!r}"
+        writable = os.access(folder, os.W_OK | os.X_OK)
+        return "" if writable else f"you may not write to the folder {str(folder)!r}"
+    except OSError as error:
+        return str(error.strerror).lower()

@@ -1,4 +1,4 @@
-"""Where the text of a command comes from."""
+"""The text of a command: its argument, or stdin."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import sys
 
 from speechfleet.errors import EmptyText, IllegalText, TextTooLong
 
-UTF8_LONGEST = 4
-"""Bytes of one code point, at most."""
+MAX_UTF8_BYTES = 4
+"""The most bytes of one code point."""
 
 
 def read_text(argument: str | None, max_text: int) -> str:
-    """The argument, or all of stdin for ``-`` and for nothing. UTF-8, with or without a BOM.
+    """Return the argument, or all of stdin for ``-`` or no argument; UTF-8, BOM or not.
 
     Reads no more than a text of ``max_text`` code points can have, so that an endless stdin
     is refused and not read for ever. Raises EmptyText, IllegalText, TextTooLong.
@@ -20,8 +20,8 @@ def read_text(argument: str | None, max_text: int) -> str:
         return argument
     if argument is None and sys.stdin.isatty():
         raise EmptyText("there is nothing to say: give a text as argument, or pipe one in")
-    data = sys.stdin.buffer.read(max_text * UTF8_LONGEST + 1)
-    if len(data) > max_text * UTF8_LONGEST:
+    data = sys.stdin.buffer.read(max_text * MAX_UTF8_BYTES + 1)
+    if len(data) > max_text * MAX_UTF8_BYTES:
         raise TextTooLong(
             f"the text on stdin has more than {max_text:,} characters, which is what the fleet "
             "takes in one job (SPEECHFLEET_MAX_TEXT); split it into several messages"

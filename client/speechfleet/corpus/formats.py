@@ -1,60 +1,93 @@
-"""The forms in which a corpus is written: each a function from lines to items, in `READERS`."""
+"""Formats of a corpus: `READERS` has a function for each, from a file to items."""
 
 from __future__ import annotations
 
-import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Any
+from urllib.parse import urlsplit
 
-from speechfleet.corpus.item import BadItem, Item, derived_id, from_fields
-from speechfleet.corpus.lines import LINE_BYTES, Source
+from speechfleet.corpus import file_lists, json_values, tables
+from speechfleet.corpus.columns import FIELD, Columns, clean_name, find_columns
+from speechfleet.corpus.item import BadItem, Item, from_fields
+from speechfleet.corpus.read_options import BY_CONTENT, ReadOptions
+from speechfleet.corpus.text_file import TextFile
 from speechfleet.errors import InvalidRequest, SpeechFleetError
 
 Found = Item | BadItem
-_SPEECH_URL = "/v1/audio/speech"
-_DELIMITERS = {"csv": ",", "tsv": "\t"}
+_SPEECH_PATH = "/v1/audio/speech"
+_TEXT_SUFFIXES = {"txt", "md", "text"}
+_JSON_SUFFIXES = {"jsonl", "ndjson", "json"}
+_TABLE_SUFFIXES = {"csv": ",", "tsv": "\t"}
+_SUBTITLES = re.compile(r"(WEBVTT\b.*)|\d+")
+_CUE_TIMES = re.compile(r"\s*[\d:.,]+\s*-->\s*[\d:.,]+")
 
 
-def read(source: Source, format: str) -> Iterator[Found]:
-    """The items of a corpus, one at a time, and what is wrong where one should be."""
-    yield from READERS[format](source)
+def read(source: TextFile, format: str, options: ReadOptions = BY_CONTENT) -> Iterator[Found]:
+    """Yield the items of a corpus one at a time, and a BadItem where one should be."""
+    yield from READERS[format](source, options)
 
 
-def detect(source: Source) -> str:
-    """The format, by the first line that is not empty and by the name. Raises InvalidRequest.
+def detect(source: TextFile, options: ReadOptions = BY_CONTENT) -> str:
+    """Recognize the format by content and name. Raises InvalidRequest where it is in doubt.
 
     A text of lines is never taken for one of paragraphs: that has to be asked for.
     """
-    line = next(line for line in source.head().splitlines() if line.strip())
-    suffixes = PurePath(source.name).suffixes
-    suffix = next((each[1:].lower() for each in reversed(suffixes) if each != ".gz"), "")
-    if line.lstrip().startswith("{"):
-        return "openai" if '"custom_id"' in line else "jsonl"
-    for format, delimiter in _DELIMITERS.items():
-        if "text" in (
-            name.strip().lower() for name in next(csv.reader([line], delimiter=delimiter))
-        ):
-            return format
-    if suffix not in {"txt", "md"} and 1 <= line.count("|") <= 2:
+    lines = source.head_lines
+    suffix = suffix_of(source.name)
+    _refuse_subtitles(source, lines, suffix)
+    if lines[0].lstrip().startswith("{") and not json_values.is_spread(lines[0]):
+        return "openai" if '"custom_id"' in lines[0] else "jsonl"
+    if json_values.is_spread(lines[0]) or json_values.is_array(lines[0]):
+        return "json"
+    return _of_text(source, lines, suffix, options)
+
+
+def suffix_of(name: str) -> str:
+    """Return the suffix of a file's name that is not .gz, in lower case, without its dot."""
+    suffixes = [suffix[1:].lower() for suffix in PurePath(name).suffixes]
+    return next((suffix for suffix in reversed(suffixes) if suffix != "gz"), "")
+
+
+def _of_text(source: TextFile, lines: list[str], suffix: str, options: ReadOptions) -> str:
+    is_text_file = suffix in _TEXT_SUFFIXES
+    if tables.has_header(source, options, is_text_file=is_text_file):
+        return "tsv" if tables.delimiter_of(source, options) == "\t" else "csv"
+    if options.separator in {"", "|"} and options.has_numbers and "|" in lines[0]:
         return "ljspeech"
-    if suffix in {"jsonl", "ndjson", "json"}:
+    may_be_list = options.separator in {"", "|"} and not options.columns
+    if may_be_list and (found := file_lists.recognize(source, is_text_file=is_text_file)):
+        return found
+    if suffix in _JSON_SUFFIXES:
         return "jsonl"
-    return suffix if suffix in _DELIMITERS else "lines"
+    if options.columns and suffix not in _TABLE_SUFFIXES:
+        return "tsv" if "\t" in lines[0] else "csv"
+    return suffix if suffix in _TABLE_SUFFIXES else "lines"
 
 
-def _each_line(source: Source, parse: Callable[[str, str], Item]) -> Iterator[Found]:
-    """A line an item; empty ones are passed over."""
-    for found in source.lines():
-        if isinstance(found, BadItem):
-            yield found
+def _refuse_subtitles(source: TextFile, lines: list[str], suffix: str) -> None:
+    has_times = any(_CUE_TIMES.match(line) for line in lines[:4])
+    if has_times and (suffix in {"srt", "vtt"} or _SUBTITLES.fullmatch(lines[0].strip())):
+        raise InvalidRequest(
+            f"{source.name} has subtitles (SRT or WebVTT), whose numbers and times are no texts: "
+            "give it as plain text or JSONL"
+        )
+
+
+def _each_line(source: TextFile, parse: Callable[[str, str], Item]) -> Iterator[Found]:
+    """Yield an item for each line that is not empty."""
+    for line in source.lines():
+        if isinstance(line, BadItem):
+            yield line
             continue
-        number, line = found
-        if line.strip():
+        number, text = line
+        if text.strip():
             place = source.place(number)
             try:
-                yield parse(line, place)
+                yield parse(text, place)
             except SpeechFleetError as error:
                 yield BadItem(place, error.message)
 
@@ -66,29 +99,63 @@ def _object(line: str) -> dict[str, Any]:
         raise InvalidRequest(f"this is not JSON: {error}") from None
     except RecursionError:
         raise InvalidRequest("this JSON is nested too deeply") from None
+    return _checked_object(value)
+
+
+def _checked_object(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidRequest("this is no JSON object")
     return value
 
 
-def _jsonl(source: Source) -> Iterator[Found]:
-    """``{"id": ..., "text": ..., "voice": ...}``: any field of a request, any option."""
-    return _each_line(source, lambda line, place: from_fields(_object(line), place))
+def _jsonl(source: TextFile, options: ReadOptions) -> Iterator[Found]:
+    """Read ``{"id": ..., "text": ..., "voice": ...}``: fields of a request, options."""
+    return _each_line(source, lambda line, place: _named_item(_object(line), place, options))
 
 
-def _openai(source: Source) -> Iterator[Found]:
-    """``{"custom_id", "method", "url": "/v1/audio/speech", "body"}``: OpenAI's batch form."""
+def _json(source: TextFile, options: ReadOptions) -> Iterator[Found]:
+    """Read ``[{"id": ..., "text": ...}, ...]``, and objects over several lines each."""
+    for value in json_values.read_values(source):
+        if isinstance(value, BadItem):
+            yield value
+            continue
+        place, fields = value
+        try:
+            if isinstance(fields, str):
+                yield _text(fields, place)
+            else:
+                yield _named_item(_checked_object(fields), place, options)
+        except SpeechFleetError as error:
+            yield BadItem(place, error.message)
+
+
+def _named_item(fields: dict[str, Any], place: str, options: ReadOptions) -> Item:
+    if "text" in fields and "id" in fields and not options.columns:
+        return from_fields(fields, place)
+    cleaned = {clean_name(name): value for name, value in fields.items()}
+    if len(cleaned) < len(fields):
+        raise InvalidRequest("two of its fields have one name but for case or blanks")
+    return from_fields(_columns_of(tuple(cleaned), options).rename(cleaned), place)
+
+
+@lru_cache(maxsize=256)
+def _columns_of(names: tuple[str, ...], options: ReadOptions) -> Columns:
+    return find_columns(names, options, what=FIELD)
+
+
+def _openai(source: TextFile, options: ReadOptions) -> Iterator[Found]:
+    """Read OpenAI's batch form: ``{"custom_id", "method", "url", "body"}``."""
     return _each_line(source, _openai_item)
 
 
 def _openai_item(line: str, place: str) -> Item:
     asked = _object(line)
     id, url, body = asked.get("custom_id"), asked.get("url"), asked.get("body")
+    method = asked.get("method", "POST")
     if not isinstance(id, str) or not id:
         raise InvalidRequest("there is no 'custom_id'")
-    if asked.get("method", "POST") != "POST" or url != _SPEECH_URL:
-        raise InvalidRequest(f"it asks for {asked.get('method', 'POST')} {url}: only POST "
-                             f"{_SPEECH_URL} is speech")  # fmt: skip
+    if str(method).upper() != "POST" or not _is_speech(url):
+        raise InvalidRequest(f"it asks for {method} {url}: only POST {_SPEECH_PATH} is speech")
     if not isinstance(body, dict) or not isinstance(body.get("input"), str):
         raise InvalidRequest("its 'body' has no text as 'input'")
     fields = {name: value for name, value in body.items() if name != "stream_format"}
@@ -97,122 +164,72 @@ def _openai_item(line: str, place: str) -> Item:
         fields["format"] = fields.pop("response_format")
     if isinstance(model := fields.get("model"), str) and "/" not in model:
         fields["model"] = f"openai/{model}"
+    match fields.get("voice"):
+        case {"id": str(voice)}:
+            fields["voice"] = voice
     return from_fields({**fields, "id": id}, place)
 
 
-def _ljspeech(source: Source) -> Iterator[Found]:
-    """``id|text`` and ``id|text|normalized text``, of which the last is spoken."""
-    return _each_line(source, _ljspeech_item)
-
-
-def _ljspeech_item(line: str, place: str) -> Item:
-    id, *texts = line.split("|")
-    if not 1 <= len(texts) <= 2:
-        raise InvalidRequest(f"it has {len(texts) + 1} parts between |, not 2 or 3")
-    return Item(id.strip(), texts[-1] or texts[0], {}, place)
-
-
-def _table(source: Source, format: str) -> Iterator[Found]:
-    """With a header: ``text``, and any of ``id``, a request's fields and the options."""
-    bad: list[BadItem] = []
-
-    def lines() -> Iterator[str]:
-        """A line that cannot be decoded is told, and read as empty."""
-        for found in source.lines():
-            if isinstance(found, BadItem):
-                bad.append(found)
-            yield "\n" if isinstance(found, BadItem) else f"{found[1]}\n"
-
-    csv.field_size_limit(LINE_BYTES)
-    rows = csv.reader(lines(), delimiter=_DELIMITERS[format], strict=True)
-    header: list[str] = []
-    while True:
-        place = source.place(rows.line_num + 1)
-        try:
-            row = next(rows, None)
-        except csv.Error as error:
-            yield BadItem(place, f"this is no {format.upper()}: {error}")
-            continue
-        yield from bad
-        bad.clear()
-        if row is None:
-            return
-        if not header and row:
-            header = [name.strip().lower() for name in row]
-            _check_header(source, header)
-        elif row:
-            yield _row(header, row, place)
-
-
-def _check_header(source: Source, header: list[str]) -> None:
-    if "text" not in header:
-        raise InvalidRequest(
-            f"{source.place(1)}: no column is called 'text'; there are {', '.join(header)[:200]}"
-        )
-    if twice := {name for name in header if header.count(name) > 1}:
-        raise InvalidRequest(f"{source.place(1)}: columns called the same: {', '.join(twice)}")
-
-
-def _row(header: list[str], row: list[str], place: str) -> Found:
-    if len(row) != len(header):
-        return BadItem(place, f"it has {len(row)} columns, the header {len(header)}")
-    cells = dict(zip(header, row, strict=True))
-    named = {name: value for name, value in cells.items() if name and value.strip()}
+def _is_speech(url: object) -> bool:
     try:
-        return from_fields({name: _value(name, value) for name, value in named.items()}, place)
-    except SpeechFleetError as error:
-        return BadItem(place, error.message)
-
-
-def _value(name: str, cell: str) -> Any:
-    """A cell is text; one of an option may be a number, as it would be in JSON."""
-    if name in {"id", "text", "model", "voice", "format", "segments"}:
-        return cell
-    try:
-        return json.loads(cell)
+        return urlsplit(str(url)).path.rstrip("/") == _SPEECH_PATH
     except ValueError:
-        return cell
+        return False
 
 
-def _lines(source: Source) -> Iterator[Found]:
-    """A line an item; its id is the hash of its text."""
+def _list(format: str) -> Callable[[TextFile, ReadOptions], Iterator[Found]]:
+    return lambda source, options: file_lists.read_list(source, format, options)
+
+
+def _csv(source: TextFile, options: ReadOptions) -> Iterator[Found]:
+    """Read rows under a header with ``text``, and any of ``id``, fields and options."""
+    return tables.read_table(source, tables.delimiter_of(source, options) or ",", options)
+
+
+def _tsv(source: TextFile, options: ReadOptions) -> Iterator[Found]:
+    """Read the same between tabs, where a quotation mark is part of the text."""
+    return tables.read_table(source, options.separator or "\t", options)
+
+
+def _lines(source: TextFile, options: ReadOptions) -> Iterator[Found]:
+    """Read an item from each line."""
     return _each_line(source, _text)
 
 
 def _text(text: str, place: str) -> Item:
-    text = text.strip()
-    return Item(derived_id(text, {}), text, {}, place)
+    return Item("", text.strip(), {}, place)
 
 
-def _paragraphs(source: Source) -> Iterator[Found]:
-    """A paragraph an item: what stands between two blank lines."""
+def _paragraphs(source: TextFile, options: ReadOptions) -> Iterator[Found]:
+    """Read an item from each paragraph: the lines between two blank ones."""
     lines: list[str] = []
     place = ""
-    for found in _with_end(source.lines()):
-        if isinstance(found, BadItem):
-            yield found
+    for line in _with_end(source.lines()):
+        if isinstance(line, BadItem):
+            yield line
             continue
-        number, line = found
-        if line.strip():
+        number, text = line
+        if text.strip():
             place = place if lines else source.place(number)
-            lines.append(line)
+            lines.append(text)
         elif lines:
             yield _text("\n".join(lines), place)
             lines.clear()
 
 
 def _with_end(lines: Iterable[tuple[int, str] | BadItem]) -> Iterator[tuple[int, str] | BadItem]:
-    """A last blank line, which ends the last paragraph."""
+    """Add a last blank line, which ends the last paragraph."""
     yield from lines
     yield 0, ""
 
 
-READERS: dict[str, Callable[[Source], Iterator[Found]]] = {
+READERS: dict[str, Callable[[TextFile, ReadOptions], Iterator[Found]]] = {
     "openai": _openai,
     "jsonl": _jsonl,
-    "csv": lambda source: _table(source, "csv"),
-    "tsv": lambda source: _table(source, "tsv"),
-    "ljspeech": _ljspeech,
+    "json": _json,
+    "csv": _csv,
+    "tsv": _tsv,
+    **{format: _list(format) for format in file_lists.FORMATS},
     "lines": _lines,
     "paragraphs": _paragraphs,
 }

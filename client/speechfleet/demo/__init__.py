@@ -1,1 +1,1 @@
-"""What `make demo` speaks."""
+"""The demonstration that `make demo` runs."""

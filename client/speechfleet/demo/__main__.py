@@ -1,6 +1,6 @@
-"""``python -m speechfleet.demo``: a fleet on this machine, and what it can do. Needs no key.
+"""``python -m speechfleet.demo`` shows what a fleet on this machine can do. Needs no key.
 
-Exit status 0 where all that it claims came true, 1 where not, 2 where it could not begin.
+Exit status 0 where every claim held, 1 where one did not, 2 where the fleet did not start.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from speechfleet.demo.inventory import Bill, show_inventory
 from speechfleet.demo.live_scene import follow_live
 from speechfleet.demo.short_scenes import cancel_one, submit_twice
 from speechfleet.demo.stage import Stage, console
+from speechfleet.embedded import EmbeddedFleet
 from speechfleet.errors import SpeechFleetError
-from speechfleet.local import EmbeddedFleet
 
 INTERRUPTED = 130
 
@@ -34,8 +34,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.workers < 2:
         parser.error("--workers: one of them is killed, so 2 at least")
-    # That a killed worker is started again is what the demo shows; it need not be logged too.
-    logging.getLogger("speechfleet.local").setLevel(logging.ERROR)
+    # The demo itself shows that a killed worker is started again: no log line is needed.
+    logging.getLogger("speechfleet.embedded").setLevel(logging.ERROR)
     try:
         return run(arguments.data, arguments.workers)
     except SpeechFleetError as error:
@@ -53,7 +53,7 @@ def run(data: Path, workers: int) -> int:
         broken = asyncio.run(_perform(fleet))
     screen.print(f"Done in {time.monotonic() - began:.0f} s; the fleet has ended.")
     for claim in broken:
-        sys.stderr.write(f"demo: not so: {claim}\n")
+        sys.stderr.write(f"demo: this did not hold: {claim}\n")
     return 1 if broken else 0
 
 
@@ -68,7 +68,7 @@ async def _perform(fleet: EmbeddedFleet) -> list[str]:
         await follow_live(stage)
         await cancel_one(stage)
         await submit_twice(stage)
-        stage.title("What it cost, and what lies where")
+        stage.title("The cost, and where everything is stored")
         await bill.close()
         await show_inventory(stage)
         return stage.broken

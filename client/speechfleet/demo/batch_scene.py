@@ -1,30 +1,31 @@
-"""The same corpus as files in a folder, by a batch that is interrupted and goes on."""
+"""A scene: the corpus as files in a folder, by a batch that is interrupted and resumed."""
 
 from __future__ import annotations
 
 import json
 from contextlib import aclosing
 
-from speechfleet.corpus.batch import Summary
-from speechfleet.corpus.manifest import NAME
+from speechfleet.batch.batch import Summary
+from speechfleet.batch.manifest import NAME
 from speechfleet.demo.corpus import articles
-from speechfleet.demo.stage import MODEL, Stage
+from speechfleet.demo.stage import Stage
 
 INTERRUPTED_AFTER = 60
 WINDOW = 20
-"""Items in the fleet at once: few, so that there is something left when it is interrupted."""
+"""Items in the fleet at once: few, so that some are left when it is interrupted."""
 
 
 async def resume_batch(stage: Stage) -> None:
-    out = stage.fleet.data / "batch"
+    """Run a batch three times: interrupted, resumed, and with nothing left to do."""
+    out = stage.fleet.data / "declaration"
     stage.title(f"The corpus as files in {out}, interrupted and resumed")
-    items = [{"id": text.id, "text": text.text, "voice": text.voice} for text in articles()]
+    items = [{"id": text.id, "text": text.text, "language": text.language} for text in articles()]
     known = await _run(stage, items, at_most=INTERRUPTED_AFTER)
     if not known.skipped:
         stage.say(f"  interrupted after {known.succeeded} items")
     rest = await _run(stage, items)
     stage.claim(
-        f"the same call went on: {rest.skipped} were done, {rest.succeeded} were left",
+        f"the same call resumed: {rest.skipped} were done, {rest.succeeded} were left",
         holds=rest.skipped >= known.succeeded + known.skipped
         and rest.skipped + rest.succeeded == len(items),
     )
@@ -50,9 +51,9 @@ async def resume_batch(stage: Stage) -> None:
 
 
 async def _run(stage: Stage, items: list[dict[str, str]], at_most: int = 0) -> Summary:
-    """A run of the batch, left after so many entries."""
-    out = stage.fleet.data / "batch"
-    batch = stage.client.batch(items, id="udhr", out=out, window=WINDOW, model=MODEL)
+    """Run the batch, and leave it after ``at_most`` entries if any are given."""
+    out = stage.fleet.data / "declaration"
+    batch = stage.client.batch(items, id="declaration", out=out, window=WINDOW)
     count = 0
     async with aclosing(batch.results()) as entries:
         async for _ in entries:

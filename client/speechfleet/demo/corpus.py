@@ -1,6 +1,6 @@
 """The Universal Declaration of Human Rights as a corpus: 31 texts in each of six languages.
 
-Where the texts come from stands beside them, in ``udhr/SOURCE``.
+The file ``udhr/SOURCE`` names the source of the texts.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ from importlib.resources import files
 
 @dataclass(frozen=True)
 class Article:
-    """One article, ready to be a job.
+    """One article, as the text of a job.
 
-    ``id``: ``udhr-eng-01`` to ``udhr-eng-30``, and ``udhr-eng-00`` for the preamble; stable, so
-    that a second run finds the first one's audio. ``language``: a BCP 47 tag. ``voice``: the one
-    of espeak-ng. ``text``: without its title, a line a paragraph.
+    ``id``: ``udhr-en-01`` to ``udhr-en-30``, and ``udhr-en-00`` for the preamble; it never
+    changes, so that a second run finds the audio of the first one. ``language``: a BCP 47 tag.
+    ``text``: without its title, each paragraph in one line.
     """
 
     id: str
     language: str
-    voice: str
     title: str
     text: str
 
@@ -30,20 +29,18 @@ class Article:
 @dataclass(frozen=True)
 class _Translation:
     file: str
-    name: str
     language: str
-    voice: str
     preamble: str
     """Its heading; the headings of the articles are found by `_ARTICLE`."""
 
 
 _TRANSLATIONS = (
-    _Translation("eng.txt", "eng", "en", "en-us", "Preamble"),
-    _Translation("deu_1996.txt", "deu", "de", "de", "Präambel"),
-    _Translation("spa.txt", "spa", "es", "es", "Preámbulo"),
-    _Translation("hin.txt", "hin", "hi", "hi", "प्रस्तावना"),
-    _Translation("arb.txt", "arb", "ar", "ar", "الديباجة"),
-    _Translation("cmn_hans.txt", "cmn", "zh", "cmn", "序言"),
+    _Translation("eng.txt", "en", "Preamble"),
+    _Translation("deu_1996.txt", "de", "Präambel"),
+    _Translation("spa.txt", "es", "Preámbulo"),
+    _Translation("hin.txt", "hi", "प्रस्तावना"),
+    _Translation("arb.txt", "ar", "الديباجة"),
+    _Translation("cmn_hans.txt", "zh", "序言"),
 )
 _ARTICLE = re.compile(
     r"(?:Article|Artikel|Artículo|अनुच्छेद|المادة) \d+\.?|第[一二三四五六七八九十]+条"
@@ -51,7 +48,7 @@ _ARTICLE = re.compile(
 
 
 def articles() -> list[Article]:
-    """All 186, a language after the other, each in the order of the Declaration."""
+    """List all 186 articles by language, each in the order of the Declaration."""
     return [article for translation in _TRANSLATIONS for article in _articles(translation)]
 
 
@@ -66,9 +63,8 @@ def _articles(translation: _Translation) -> Iterator[Article]:
     ends = [*headings[1:], len(lines)]
     for number, (start, end) in enumerate(zip(headings, ends, strict=True)):
         yield Article(
-            id=f"udhr-{translation.name}-{number:02}",
+            id=f"udhr-{translation.language}-{number:02}",
             language=translation.language,
-            voice=translation.voice,
             title=lines[start],
             text="\n".join(lines[start + 1 : end]),
         )

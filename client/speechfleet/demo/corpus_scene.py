@@ -1,4 +1,4 @@
-"""A corpus: the Declaration of Human Rights in six languages, a job an article."""
+"""A scene: the Declaration of Human Rights in six languages, one job for each article."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from itertools import groupby
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from speechfleet.demo.corpus import Article, articles
-from speechfleet.demo.stage import MODEL, Stage
+from speechfleet.demo.stage import Stage
 from speechfleet.errors import SpeechFleetError
-from speechfleet.job import AsyncJob, Speech
-from speechfleet.jobs import State
+from speechfleet.job import AsyncJob, AsyncSpeech
+from speechfleet.lifecycle import State
 from speechfleet.tts import Msg
 
 
 async def speak_corpus(stage: Stage) -> None:
+    """Speak all articles and show the speed."""
     texts = articles()
     languages = len({text.language for text in texts})
     stage.title(f"A corpus: {len(texts)} texts in {languages} languages, on the batch lane")
@@ -26,21 +27,25 @@ async def speak_corpus(stage: Stage) -> None:
     speeches = await _await_all(stage, jobs)
     took = loop.time() - began
     seconds = sum(speech.duration for speech in speeches)
-    how = f"{took:.1f} s, {seconds / took:,.0f} times real time"
-    if spoken:
-        how = f"{took:.1f} s; {spoken} of them were there from an earlier run"
+    speed = f"{seconds / 60:.0f} minutes of speech"
+    if spoken == len(texts):
+        speed += ", by an earlier run"
+    elif spoken:
+        speed += f" in {took:.1f} s; {spoken} of them by an earlier run"
+    else:
+        speed += f" in {took:.1f} s, {seconds / took:,.0f} times real time"
     stage.claim(
-        f"all {len(texts)} are spoken: {seconds / 60:.0f} minutes of speech in {how}",
-        holds=len(speeches) == len(texts) and all(speech.bytes for speech in speeches),
+        f"all {len(texts)} are spoken: {speed}",
+        holds=len(speeches) == len(texts) and all(speech.size for speech in speeches),
     )
 
 
 async def _submit(stage: Stage, texts: list[Article]) -> tuple[list[AsyncJob], int]:
-    """The jobs, and how many of them an earlier run has spoken."""
+    """Submit the articles; return the jobs, and how many of them an earlier run has spoken."""
     jobs: list[AsyncJob] = []
-    for voice, group in groupby(texts, lambda text: text.voice):
+    for language, group in groupby(texts, lambda text: text.language):
         messages = [Msg(name=text.title, content=text.text, id=text.id) for text in group]
-        jobs += await stage.client.submit_many(messages, model=MODEL, voice=voice, lane="batch")
+        jobs += await stage.client.submit_many(messages, language=language, lane="batch")
     spoken = 0
     for job in jobs:
         state = (await job.record()).state
@@ -50,9 +55,9 @@ async def _submit(stage: Stage, texts: list[Article]) -> tuple[list[AsyncJob], i
     return jobs, spoken
 
 
-async def _await_all(stage: Stage, jobs: list[AsyncJob]) -> list[Speech]:
-    """The speeches as they are finished; why others failed is shown once."""
-    speeches: list[Speech] = []
+async def _await_all(stage: Stage, jobs: list[AsyncJob]) -> list[AsyncSpeech]:
+    """Wait for all jobs and return the speeches; each kind of failure is shown once."""
+    speeches: list[AsyncSpeech] = []
     reasons: Counter[str] = Counter()
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=stage.console) as progress:

@@ -1,4 +1,4 @@
-"""What the demo cost, and what lies where in the end."""
+"""The cost of the demo, and where everything is stored."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from speechfleet.demo.stage import Stage
-from speechfleet.jobs import Record
+from speechfleet.record import Record
 
-EXAMPLE = "udhr-eng-01"
+EXAMPLE = "udhr-en-01"
 
 
 class Bill:
-    """Characters that this run pays for: by the fleet's sums, and by the jobs' own records."""
+    """Compare the characters that this run paid for by the daily sums and by the jobs' records."""
 
     def __init__(self, stage: Stage, ids: list[str]) -> None:
         self._stage = stage
@@ -26,13 +26,15 @@ class Bill:
         self._before: Mapping[str, Record] = {}
 
     async def open(self) -> None:
+        """Note the sums before the run."""
         self._summed = await self._sum(self._day)
         self._before = await self._stage.records(self._ids)
 
     async def close(self) -> None:
+        """Claim that both differences agree."""
         today = datetime.now(UTC).date()
         summed = await self._sum(self._day) - self._summed
-        if today != self._day:  # it was midnight meanwhile
+        if today != self._day:  # midnight has passed
             summed += await self._sum(today)
         after = await self._stage.records(self._ids)
         recorded = _billed(after) - _billed(self._before)
@@ -53,11 +55,11 @@ def _billed(records: Mapping[str, Record]) -> int:
 
 
 async def show_inventory(stage: Stage) -> None:
-    """A table of what lies where, and a file to play."""
+    """Show a table of everything that is stored, and a file to play."""
     data = stage.fleet.data
     counts = await stage.client.counts()
     states = ", ".join(f"{count} {state.lower()}" for state, count in counts.items() if count)
-    streams = await stage.client.fleet.stream_bytes()
+    streams = await stage.client.ledger.stream_budget.bytes()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("what", "where", "how much"):
         table.add_column(column, overflow="fold")
@@ -74,8 +76,10 @@ async def show_inventory(stage: Stage) -> None:
     speech = await stage.client.job(EXAMPLE).result(timeout=10)
     example = data / "store" / speech.object
     stage.say("")
-    stage.claim(f"an example to play: {example}", holds=example.stat().st_size == speech.bytes)
-    stage.say(f"To look further: speechfleet up --data {data}")
+    stage.claim(f"an example to play: {example}", holds=example.stat().st_size == speech.size)
+    stage.say(f"To explore it:      speechfleet up --data {data}")
+    stage.say(f'In another terminal: eval "$(speechfleet env --data {data})"')
+    stage.say(f"                     speechfleet listen {EXAMPLE} --play")
 
 
 def _size(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""A long job followed live, while the worker that speaks it is killed."""
+"""A scene: a long job is followed live while its worker is killed."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ import asyncio
 import signal
 from dataclasses import dataclass
 
-from speechfleet import keys, wav
-from speechfleet.chunks import Chunk, Terminal, decode
+from speechfleet.audio import wav
+from speechfleet.chunks import Chunk, Terminal
 from speechfleet.demo.corpus import articles
-from speechfleet.demo.stage import MODEL, Stage
+from speechfleet.demo.stage import Stage
 from speechfleet.job import AsyncJob
-from speechfleet.jobs import Segment, State
+from speechfleet.keywords import SubmitKeywords
+from speechfleet.lifecycle import State
+from speechfleet.record import StoredSegment
 from speechfleet.tts import Msg
 
-ID = "udhr-live"
-ORDER = {"model": MODEL, "voice": "en-us+f3", "rate": 130}
-"""A voice and a pace of its own, so that the corpus has not paid for it already."""
+ID = "udhr-followed"
+ORDER: SubmitKeywords = {"language": "en", "speed": 0.9}
+"""A pace of its own: no segment of the corpus can be reused."""
 KILL_AT = 0.05
 """Share of the text that is finished when the worker is killed."""
-DIES_WITHIN = 10.0
+KILL_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
 class Killed:
-    """What there was at the moment when the worker ``boot`` was dead."""
+    """The state of the job when its worker ``boot`` had died."""
 
     boot: str
-    segments: list[Segment]
+    segments: list[StoredSegment]
     audio: int
 
     @property
@@ -37,11 +39,12 @@ class Killed:
 
 
 def declaration() -> str:
-    """The English text, as one."""
+    """Return the whole English text."""
     return "\n".join(text.text for text in articles() if text.language == "en")
 
 
 async def follow_live(stage: Stage) -> None:
+    """Follow a job, kill its worker, and check that nothing is lost or paid for twice."""
     stage.title("A live stream, and the death of its worker")
     text = declaration()
     job = await stage.client.submit(Msg(name="declaration", content=text, id=ID), **ORDER)
@@ -57,7 +60,7 @@ async def follow_live(stage: Stage) -> None:
 
 
 class _Listener:
-    """Shows a stream as it grows, and kills its worker once."""
+    """Show a stream as it grows, and kill its worker once."""
 
     def __init__(self, stage: Stage, job: AsyncJob, *, kill_at: int | None) -> None:
         self._stage = stage
@@ -68,7 +71,7 @@ class _Listener:
         self.rewound_to: int | None = None
 
     async def follow(self) -> Chunk:
-        """The last chunk: all of the audio."""
+        """Follow the job to its end; return the last chunk, which holds all of the audio."""
         async for chunk in self._job.stream():
             if chunk.rewound:
                 self.rewound_to = chunk.offset
@@ -79,10 +82,10 @@ class _Listener:
         return chunk
 
     def _show(self, chunk: Chunk) -> None:
-        """A line whenever the audio has doubled, and for what is out of the ordinary."""
+        """Print a line whenever the audio has doubled, and for each rewind."""
         if chunk.rewound:
             self._stage.say(
-                f"  rewind    to byte {chunk.offset:>11,}: a new attempt goes on from there"
+                f"  rewind    to byte {chunk.offset:>11,}: a new attempt continues from there"
             )
         elif chunk.total >= 2 * self._shown or chunk.is_last:
             self._shown = chunk.total
@@ -92,15 +95,15 @@ class _Listener:
             )
 
     async def _kill(self) -> Killed | None:
-        """``kill -9`` of whoever speaks the job now; None where nobody does."""
+        """Kill the worker that runs the job with SIGKILL; None where no worker runs it."""
         boot = (await self._job.status()).worker
         for worker in self._stage.fleet.workers:
             if worker.boot_id == boot:
                 worker.kill(signal.SIGKILL)
-                await asyncio.to_thread(worker.wait, DIES_WITHIN)
+                await asyncio.to_thread(worker.wait, KILL_TIMEOUT_S)
                 record = await self._job.record()
                 client = self._stage.client
-                segments = await client.ledger.segments(client.namespace, ID, record.epoch)
+                segments = await client.ledger.jobs.segments(client.namespace, ID, record.epoch)
                 self._stage.say(
                     f"  kill -9   of worker {boot}: {len(segments)} segments are finished"
                 )
@@ -111,16 +114,16 @@ class _Listener:
 async def _check(stage: Stage, job: AsyncJob, last: Chunk, listener: _Listener) -> None:
     record = await job.record()
     client = stage.client
-    segments = await client.ledger.segments(client.namespace, ID, record.epoch)
+    segments = await client.ledger.jobs.segments(client.namespace, ID, record.epoch)
     stored = wav.decode(await client.store.get(record.object))
     stage.claim(
         f"what was heard is what is stored, byte for byte: {last.seconds / 60:.0f} minutes",
         holds=bytes(last.audio) == bytes(stored.pcm),
     )
     stage.claim(f"{record.losses} worker was lost over it", holds=record.losses == 1)
-    speakers = [who for _, event, who in record.story if event == "claim"]
+    speakers = [who for _, event, who in record.history if event == "claim"]
     stage.claim(
-        f"another worker went on: {' then '.join(who.rpartition(':')[0] for who in speakers)}",
+        f"another worker continued: {' then '.join(who.rpartition(':')[0] for who in speakers)}",
         holds=len({who.rpartition(":")[0] for who in speakers}) > 1,
     )
     if (killed := listener.killed) is not None:
@@ -130,8 +133,8 @@ async def _check(stage: Stage, job: AsyncJob, last: Chunk, listener: _Listener) 
         )
         wanted = killed.kept if killed.audio > killed.kept else None
         stage.claim("only the unfinished one was rewound", holds=listener.rewound_to == wanted)
-        terminals = await _terminal_entries(stage, record.epoch)
-        stage.claim("the stream has its one terminal entry", holds=terminals == [True, False])
+        kinds = [isinstance(entry, Terminal) async for _, _, entry in job.entries()]
+        stage.claim("the stream has its one terminal entry", holds=sum(kinds) == 1 and kinds[-1])
     usage = record.usage
     stage.claim(
         f"each character was paid for once: {usage.get('billed', 0):,} of "
@@ -140,11 +143,3 @@ async def _check(stage: Stage, job: AsyncJob, last: Chunk, listener: _Listener) 
         == usage.get("billed", 0) + usage.get("cached", 0)
         == sum(segment.text_end - segment.text_start for segment in segments),
     )
-
-
-async def _terminal_entries(stage: Stage, epoch: int) -> list[bool]:
-    """Of the stream's last two entries, last first: whether they are terminal."""
-    stream = keys.JobKeys(stage.client.namespace, ID).stream(epoch)
-    call = stage.client.connection.scripts.call
-    found = await call("XREVRANGE", stream, "+", "-", "COUNT", 2)
-    return [isinstance(decode(fields), Terminal) for _, fields in found]

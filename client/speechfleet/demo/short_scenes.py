@@ -1,25 +1,26 @@
-"""Two short scenes: a job that is cancelled, and one that is submitted twice."""
+"""Two short scenes: a job is cancelled, and another one is submitted twice."""
 
 from __future__ import annotations
 
 import asyncio
 
 from speechfleet.demo.live_scene import declaration
-from speechfleet.demo.stage import MODEL, Stage
+from speechfleet.demo.stage import Stage
 from speechfleet.errors import Conflict, JobCancelled
-from speechfleet.jobs import State
+from speechfleet.lifecycle import State
 from speechfleet.tts import Msg
 
-CANCELLED_ID = "udhr-cancelled"
-TWICE_ID = "udhr-twice"
-TWICE = "Whoever asks for this sentence twice pays for it once."
+CANCELLED_ID = "udhr-stopped"
+TWICE_ID = "udhr-submitted-twice"
+TWICE = "A sentence that is submitted twice is paid for once."
 
 
 async def cancel_one(stage: Stage) -> None:
-    stage.title("A job that is cancelled while it is heard")
+    """Cancel a job while its stream is being followed."""
+    stage.title("A job that is cancelled while it is followed")
     text = declaration()
     msg = Msg(name="declaration", content=text, id=CANCELLED_ID)
-    job = await stage.client.submit(msg, model=MODEL, voice="en-us+m3", rate=80)
+    job = await stage.client.submit(msg, language="en", speed=0.8)
     if (await job.record()).state is State.CANCELLED:
         stage.say("An earlier run did it; its stream ends as it did then.")
     said = 0
@@ -38,11 +39,10 @@ async def cancel_one(stage: Stage) -> None:
 
 
 async def submit_twice(stage: Stage) -> None:
+    """Submit one text twice under one id, and another text under the same id."""
     stage.title("A job that is submitted twice at once")
     msg = Msg(name="twice", content=TWICE, id=TWICE_ID)
-    first, second = await asyncio.gather(
-        *(stage.client.submit(msg, model=MODEL, voice="en-us") for _ in range(2))
-    )
+    first, second = await asyncio.gather(*(stage.client.submit(msg) for _ in range(2)))
     one, other = await asyncio.gather(first.result(), second.result())
     record = await first.record()
     stage.claim(
@@ -52,7 +52,7 @@ async def submit_twice(stage: Stage) -> None:
     )
     try:
         changed = Msg(name="twice", content="Something else.", id=TWICE_ID)
-        await stage.client.submit(changed, model=MODEL, voice="en-us")
+        await stage.client.submit(changed)
         refused = ""
     except Conflict as error:
         refused = str(error)

@@ -1,19 +1,27 @@
 """The fleet over HTTP: OpenAI's speech endpoint, jobs, the console, metrics.
 
-app.py          the application put together
-serving.py      uvicorn, and what may be bound
-access.py       API keys, and who a request is     login.py   the cookie of a browser
-security.py     headers, origins, hosts
-limits.py       bodies before they are parsed; streams at once
-failures.py     errors as HTTP answers, in OpenAI's form
-speech.py       /v1/audio/speech        catalogue.py   /v1/models, /v1/audio/voices
-jobs.py         /jobs                   events.py      /jobs/{id}/events
-audio.py        /jobs/{id}/audio        fleet.py       /fleet, /healthz, /readyz
-listening.py    a job's chunks as encoded bytes, for one listener     flow.py   how they are sent
-metrics.py      /metrics
-console/        the pages
+A request passes, in this order:
 
-It is a client of the fleet like any other: nothing here knows of Redis or of object stores.
+connection.py            its connection: limits of the head, time-outs    connection_limits.py
+access_log.py            counted and logged, with a request id
+security.py              headers of answers; origin and host of requests
+key_check.py             API keys (access.py, subprotocols.py) and logins, before the body
+body_limit.py            the size of the body
+routing.py               paths as they were sent, HEAD, the console's files
+*_routes.py              the routes, by subject; context.py: what they are given
+
+batches/                 OpenAI's files and batches
+sockets/                 WebSockets: text by pieces, OpenAI's realtime protocol
+
+speech_order.py  voice_aliases.py  offered_models.py  what is asked, as keywords of the client
+encoded_stream.py  streaming_response.py  stored_audio.py  byte_range.py               audio out
+listeners.py  stream_limit.py                         who listens, and to how many streams
+errors.py  error_responses.py                         refusals, and all errors in OpenAI's form
+metrics.py  metric_labels.py  readiness.py            what supervisors ask for
+app.py  server.py                                     everything put together, and served
+console/                                              the pages
+
+The gateway is a client of the fleet like any other: it knows nothing of Redis or object stores.
 """
 
 from speechfleet.gateway.app import create_app

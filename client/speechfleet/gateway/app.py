@@ -1,51 +1,71 @@
-"""The application: routes, and what every request passes on its way to them."""
+"""The application: its routes, and the layers that every request passes on its way to them."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
-from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from speechfleet.gateway import audio, catalogue, events, failures, fleet, jobs, login, speech
-from speechfleet.gateway.failures import Json
-from speechfleet.gateway.limits import BodyLimit
-from speechfleet.gateway.security import Guard
-from speechfleet.gateway.state import Gateway
-from speechfleet.gateway.watching import Watch
+from speechfleet.gateway import (
+    activity_routes,
+    audio_routes,
+    batch_progress_routes,
+    caption_routes,
+    error_responses,
+    event_routes,
+    fleet_routes,
+    job_list_routes,
+    job_routes,
+    login_routes,
+    model_routes,
+    provider_routes,
+    quota_routes,
+    speech_routes,
+    take_routes,
+)
+from speechfleet.gateway.access_log import AccessLog
+from speechfleet.gateway.batches import batch_routes, file_routes
+from speechfleet.gateway.body_limit import BodyLimit
+from speechfleet.gateway.context import Gateway
+from speechfleet.gateway.error_responses import Json
+from speechfleet.gateway.key_check import LISTS, OPEN_PATHS, KeyCheck
+from speechfleet.gateway.routing import HeadRequests, RawPath, add_console, console_paths
+from speechfleet.gateway.security import OriginCheck
+from speechfleet.gateway.sockets import realtime_route, text_route, unknown_route
 from speechfleet.settings import Settings
 
-CONSOLE = Path(__file__).parent / "console"
 ROUTERS = (
-    speech.router,
-    catalogue.router,
-    jobs.router,
-    audio.router,
-    events.router,
-    fleet.router,
-    login.router,
+    speech_routes.router,
+    model_routes.router,
+    job_routes.router,
+    job_list_routes.router,
+    take_routes.router,
+    audio_routes.router,
+    file_routes.router,
+    batch_routes.router,
+    text_route.router,
+    realtime_route.router,
+    unknown_route.router,
+    caption_routes.router,
+    event_routes.router,
+    fleet_routes.router,
+    quota_routes.router,
+    activity_routes.router,
+    batch_progress_routes.router,
+    provider_routes.router,
+    login_routes.router,
 )
-
-
-class RawPath:
-    """Routes are matched against the path as it was sent: ``a%2Fb`` is one id, not two names."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope.get("raw_path"):
-            scope["path"] = scope["raw_path"].decode("ascii", "replace")
-        await self._app(scope, receive, send)
+EXPOSED = (
+    "x-job-id x-request-id x-sample-rate x-should-retry retry-after location content-range etag"
+)
+"""Headers of answers that pages of other sites may read."""
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """An ASGI application of its own. Raises MisconfiguredError, IllegalId."""
+    """Build the ASGI application of one gateway. Raises MisconfiguredError, IllegalId."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
@@ -65,23 +85,35 @@ def create_app(settings: Settings) -> FastAPI:
         default_response_class=Json,
         responses={"4XX": {"description": "An error in OpenAI's form."}},
     )
-    failures.install(app)
+    error_responses.install(app)
     for router in ROUTERS:
         app.include_router(router)
-    app.mount("/", StaticFiles(directory=CONSOLE, html=True, check_dir=False), name="console")
-    # The last one added is the first that a request meets.
+    add_console(app)
+    _add_layers(app, settings)
+    return app
+
+
+def _add_layers(app: FastAPI, settings: Settings) -> None:
+    """Add the middleware; the last one added is the first that a request meets."""
+    open_paths = OPEN_PATHS | console_paths().keys()
+    if settings.gateway_open_lists:
+        open_paths |= LISTS
+    app.add_middleware(HeadRequests)
+    uploads = {file_routes.router.prefix: settings.gateway_file}
+    app.add_middleware(BodyLimit, limit=settings.gateway_body, uploads=uploads)
+    app.add_middleware(KeyCheck, open_paths=open_paths)
     app.add_middleware(RawPath)
-    app.add_middleware(BodyLimit, limit=settings.gateway_body)
     if settings.gateway_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.gateway_origins,
-            allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["authorization", "idempotency-key", "last-event-id", "range"],
-            expose_headers=["x-job-id", "x-sample-rate", "location", "content-range", "etag"],
+            allow_methods=["GET", "HEAD", "POST", "DELETE"],
+            # SDKs for browsers send headers of their own (x-stainless-*); none of ours is
+            # dangerous, and only the origins of the setting are let in.
+            allow_headers=["*"],
+            expose_headers=EXPOSED.split(),
         )
     app.add_middleware(
-        Guard, origins=settings.gateway_origins, loopback_only=not settings.gateway_keys
+        OriginCheck, origins=settings.gateway_origins, loopback_only=not settings.has_gateway_keys
     )
-    app.add_middleware(Watch)
-    return app
+    app.add_middleware(AccessLog)

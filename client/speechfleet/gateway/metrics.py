@@ -1,7 +1,7 @@
-"""``/metrics``: the whole fleet in one scrape, whichever gateway is asked.
+"""The metrics of the whole fleet in Prometheus' text format.
 
-What workers counted lies in Redis, as do lines and heartbeats; only requests over HTTP are
-counted here, one gateway process at a time.
+Any gateway gives the same answer: queues, heartbeats and the workers' counts are in Redis. Only
+HTTP requests are counted here, by each gateway process for itself.
 """
 
 from __future__ import annotations
@@ -18,14 +18,18 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from speechfleet.client import AsyncClient
-from speechfleet.ledger.telemetry import Overview
-from speechfleet.telemetry import METRICS, Sample, samples
+from speechfleet.gateway.metric_labels import ModelLabels
+from speechfleet.gateway.offered_models import ModelInfo
+from speechfleet.ledger.circuit_breakers import Breaker, BreakerState
+from speechfleet.ledger.overview import Overview
+from speechfleet.observability.metrics import METRICS, Sample, relabelled, samples
+from speechfleet.quotas import EVERY_NAMESPACE, QuotaStatus
 
 PREFIX = "speechfleet_"
 
 
 class HttpMetrics:
-    """What this process counts of its own requests."""
+    """The counts of this process' own requests."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -47,15 +51,29 @@ class HttpMetrics:
 
 
 async def exposition(client: AsyncClient, http: HttpMetrics) -> bytes:
-    """Prometheus' text format."""
-    overview = await client.telemetry.overview(await client.workers())
-    counted = samples(await client.telemetry.counts())
+    """Return all metrics in Prometheus' text format. Raises FleetUnavailable."""
+    overview = await client.ledger.overview.overview(await client.workers())
+    counted = samples(await client.ledger.overview.counts())
+    catalogue = await client.ledger.overview.catalogue()
+    models = [ModelInfo.decode(row) for rows in catalogue.values() for row in rows]
+    counted = relabelled(counted, "model", ModelLabels(models, counted).label)
+    breakers = await client.ledger.breakers.all()
     fleet = CollectorRegistry()
-    fleet.register(_Families([*gauges(overview), *sums(counted)]))
+    quotas = client.ledger.quotas
+    tenants = [
+        status
+        for namespace in await quotas.all()
+        if namespace != EVERY_NAMESPACE and (status := await quotas.status(namespace))
+    ]
+    fleet.register(
+        _Families([*gauges(overview, breakers), *quota_gauges(tenants), *sums(counted)])
+    )
     return generate_latest(fleet) + generate_latest(http.registry)
 
 
 class _Families(Collector):
+    """A collector of families that were made before."""
+
     def __init__(self, families: Sequence[Family]) -> None:
         self._families = families
 
@@ -63,35 +81,38 @@ class _Families(Collector):
         return self._families
 
 
-def gauges(overview: Overview) -> Iterator[Family]:
-    """What is so at this moment."""
+def gauges(overview: Overview, breakers: Sequence[Breaker]) -> Iterator[Family]:
+    """Yield the gauges: the state of the fleet at this moment."""
     for name, help, value in (
         ("unfinished_jobs", "Jobs that are not over: scale workers by it.", overview.unfinished),
         ("delayed_jobs", "Jobs that wait for their next attempt.", overview.delayed),
         ("in_flight_jobs", "Jobs that a worker runs.", overview.running),
         ("workers", "Worker processes that are alive.", len(overview.workers)),
         ("sessions", "Sessions that are open.", overview.sessions),
-        ("stream_bytes", "Audio that lies in Redis.", overview.stream_bytes),
+        ("stream_bytes", "Bytes of audio in Redis.", overview.stream_bytes),
     ):
         yield GaugeMetricFamily(PREFIX + name, help, value)
-    yield from _by_line(overview)
+    yield from _by_queue(overview)
     yield from _by_worker(overview)
+    yield _by_provider(breakers)
 
 
-def _by_line(overview: Overview) -> Iterator[Family]:
+def _by_queue(overview: Overview) -> Iterator[Family]:
     labels = ("lane", "provider")
-    waiting = GaugeMetricFamily(f"{PREFIX}waiting_jobs", "Jobs in line.", labels=labels)
+    waiting = GaugeMetricFamily(f"{PREFIX}waiting_jobs", "Jobs in the queue.", labels=labels)
     depth = GaugeMetricFamily(
         f"{PREFIX}queue_depth", "Messages that no worker has taken.", labels=labels
     )
     oldest = GaugeMetricFamily(
-        f"{PREFIX}oldest_waiting_seconds", "How long the first in line waits.", labels=labels
+        f"{PREFIX}oldest_waiting_seconds",
+        "How long the first job in the queue waits.",
+        labels=labels,
     )
-    for line in overview.lines:
-        values = (line.lane, line.provider)
-        waiting.add_metric(values, line.waiting)
-        depth.add_metric(values, line.depth)
-        oldest.add_metric(values, line.oldest or 0.0)
+    for queue in overview.queues:
+        values = (queue.lane, queue.provider)
+        waiting.add_metric(values, queue.waiting)
+        depth.add_metric(values, queue.depth)
+        oldest.add_metric(values, queue.oldest or 0.0)
     yield from (waiting, depth, oldest)
 
 
@@ -99,27 +120,57 @@ def _by_worker(overview: Overview) -> Iterator[Family]:
     running = GaugeMetricFamily(
         f"{PREFIX}running_jobs", "Jobs that a worker runs.", labels=("worker",)
     )
-    slots = GaugeMetricFamily(f"{PREFIX}slots", "Jobs that it runs at most.", labels=("worker",))
+    slots = GaugeMetricFamily(
+        f"{PREFIX}slots", "Jobs that a worker runs at most.", labels=("worker",)
+    )
     for worker in overview.workers:
         running.add_metric((worker.boot,), worker.running)
         slots.add_metric((worker.boot,), worker.slots)
     yield from (running, slots)
 
 
+def _by_provider(breakers: Sequence[Breaker]) -> Family:
+    states = GaugeMetricFamily(
+        f"{PREFIX}circuit_breaker",
+        "1 in the state of a provider's circuit breaker; none for a provider without failures.",
+        labels=("provider", "state"),
+    )
+    for breaker in breakers:
+        for state in BreakerState:
+            states.add_metric((breaker.provider, state), float(state is breaker.state))
+    return states
+
+
+def quota_gauges(tenants: Iterable[QuotaStatus]) -> Iterator[Family]:
+    """Yield the limits of namespaces with a quota of their own, and what is taken of them."""
+    labels = ("namespace", "limit")
+    value = GaugeMetricFamily(
+        f"{PREFIX}quota_limit", "A limit of a namespace's quota.", labels=labels
+    )
+    taken = GaugeMetricFamily(
+        f"{PREFIX}quota_taken", "What is used or reserved of the limit.", labels=labels
+    )
+    for tenant in tenants:
+        for name, limit in tenant.quota.limits().items():
+            value.add_metric((tenant.namespace, name), limit)
+            taken.add_metric((tenant.namespace, name), tenant.taken(name))
+    yield from (value, taken)
+
+
 def sums(counted: Sequence[Sample]) -> Iterator[Family]:
-    """What the workers counted since the fleet began."""
+    """Yield the sums of what the workers counted since the fleet began."""
     for metric in METRICS.values():
         name = PREFIX + metric.name
-        found = [sample for sample in counted if sample.metric is metric]
+        of_metric = [sample for sample in counted if sample.metric is metric]
         if metric.buckets:
             histogram = HistogramMetricFamily(name, metric.help, labels=metric.labels)
-            for sample in found:
+            for sample in of_metric:
                 ends = [*(str(end) for end in metric.buckets), "+Inf"]
                 buckets = list(zip(ends, sample.cumulative, strict=True))
                 histogram.add_metric(sample.labels, buckets, sample.value)
             yield histogram
         else:
             counter = CounterMetricFamily(name, metric.help, labels=metric.labels)
-            for sample in found:
+            for sample in of_metric:
                 counter.add_metric(sample.labels, sample.value)
             yield counter

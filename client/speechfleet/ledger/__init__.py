@@ -1,48 +1,65 @@
-"""The one place that talks to Redis about jobs.
+"""The ledger: the one place that talks to Redis.
 
-connection.py   connecting, and Redis' errors as ours
-scripts.py      the Lua scripts: loaded, filled in, run; commands of a moment sent together
-jobs.py         what a client does: submit, look, list, cancel, retry, delete
-batches.py      batches of jobs: counters, results, folding
-feeds.py        batches that the fleet feeds: how far, and by whom
-budgets.py      what providers' accounts allow, for all workers together
-lease.py        what a worker does with a job that it owns
-fleet.py        worker processes: heartbeats, queues, and what a dead one leaves behind
-telemetry.py    the fleet as a whole: lines, catalogue, counts
-hub.py          reading many chunk streams, and hearing that a job ended
+ledger.py         all subjects over one connection
+connection.py     connecting; pipeline.py: commands sent together; server_errors.py: errors as ours
+keys.py           every key and channel; message.py: the Celery message of a job
+scripts.py        the Lua scripts of ``lua/``: filled in, loaded, run
+jobs.py           submit, find, list, cancel, retry, delete; job_pages.py, job_search.py,
+                  job_index.py: lists
+deletions.py      deleted jobs whose objects are still swept from the store
+lease.py          a worker's right to one job: claim, publish, finish, fail
+queues.py         job messages: lost, due, given back
+workers.py        the registry of worker processes; logins.py: logins of browsers; api_keys.py
+webhooks.py       receivers of events, and the queues of events to send
+quotas.py         what each namespace may use, and what the scripts count of it
+batches.py        batches of jobs: counters, results; batch_pages.py: lists of them;
+                  feeds.py: batches that the fleet feeds
+files.py          files that clients uploaded, or that batches put out
+rate_limits.py    rate limits of providers' accounts, and single-flight
+streams.py        reading many chunk streams; stream_budget.py: the audio that they hold
+activity.py       the last hour of a namespace, by the minute
+overview.py       the fleet as a whole: queues, catalogue, counts
 """
 
 from speechfleet.ledger.batches import Batches, BatchState, BatchStatus, Result, WindowFull
-from speechfleet.ledger.budgets import Budget, Budgets, Taken
 from speechfleet.ledger.connection import Connection
+from speechfleet.ledger.deletions import Deletion, Deletions, Leftovers
 from speechfleet.ledger.feeds import Feed, Feeding, FeedLost, Feeds
-from speechfleet.ledger.fleet import Fleet
-from speechfleet.ledger.hub import Hub
+from speechfleet.ledger.job_search import JobFilter
 from speechfleet.ledger.jobs import Jobs, Submitted
-from speechfleet.ledger.lease import Claim, Lease, LeaseLost, StreamFull
-from speechfleet.ledger.telemetry import Telemetry
+from speechfleet.ledger.lease import Claim, ClaimOutcome, Lease, NoRoom
+from speechfleet.ledger.overview import FleetOverview
+from speechfleet.ledger.rate_limits import Acquired, RateLimit, RateLimiter
+from speechfleet.ledger.segment_accounts import LeaseLost
+from speechfleet.ledger.streams import Streams
+from speechfleet.ledger.workers import Workers
 
 __all__ = [
+    "Acquired",
     "BatchState",
     "BatchStatus",
     "Batches",
-    "Budget",
-    "Budgets",
     "Claim",
+    "ClaimOutcome",
     "Connection",
+    "Deletion",
+    "Deletions",
     "Feed",
     "FeedLost",
     "Feeding",
     "Feeds",
-    "Fleet",
-    "Hub",
+    "FleetOverview",
+    "JobFilter",
     "Jobs",
     "Lease",
     "LeaseLost",
+    "Leftovers",
+    "NoRoom",
+    "RateLimit",
+    "RateLimiter",
     "Result",
-    "StreamFull",
+    "Streams",
     "Submitted",
-    "Taken",
-    "Telemetry",
     "WindowFull",
+    "Workers",
 ]

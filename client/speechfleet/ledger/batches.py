@@ -1,50 +1,67 @@
-"""Batches: many jobs under one name, counted by the fleet and read back in the order they end."""
+"""Batches: many jobs under one name, counted by the fleet, with results in order of their end."""
 
 from __future__ import annotations
 
 import asyncio
 import builtins
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
-from speechfleet import keys
-from speechfleet.errors import BatchNotFound, BatchStopped
-from speechfleet.jobs import State, in_seconds
-from speechfleet.keys import BatchKeys, JobKeys
-from speechfleet.ledger.connection import Connection, errors
+from redis.exceptions import ResponseError
 
-STEP = 200
+from speechfleet.errors import BatchNotFound, BatchStopped
+from speechfleet.fallback import Turn, decode_turns
+from speechfleet.ledger import keys
+from speechfleet.ledger.acceptance import Acceptance
+from speechfleet.ledger.connection import Connection
+from speechfleet.ledger.keys import BatchKeys, JobKeys
+from speechfleet.ledger.quotas import check_refusal
+from speechfleet.ledger.scripts import Scripts
+from speechfleet.ledger.skip_on_error import skip_on_error
+from speechfleet.lifecycle import State
+from speechfleet.record import in_seconds
+
+log = logging.getLogger(__name__)
+
+JOBS_AT_ONCE = 200
 """Jobs that one step of a cancellation or a retry takes up."""
-LONGEST_WAIT = 5.0
+MAX_BLOCK_S = 5.0
 """Seconds that one command may wait in the server."""
 _ABOUT = "about."
+"""Prefix of the fields that hold the notes of the client that opened the batch."""
 _USAGE = "usage."
+"""Prefix of the fields that sum up usage."""
 
 
 class WindowFull(Exception):
-    """As many items are under way as the batch's window lets: read and fold results first."""
+    """The batch's window allows no further item: acknowledge results first."""
 
 
 class BatchState(StrEnum):
+    """The state of a batch."""
+
     OPEN = "open"
-    """Takes items and speaks them."""
+    """It takes items, and its jobs run."""
     STOPPED = "stopped"
-    """By an error that every further item would meet: a key refused, no credit left."""
+    """An error stopped it that every further item would meet: a key refused, no credit left."""
     CANCELLED = "cancelled"
-    """Somebody asked for it."""
+    """A client cancelled it."""
     ENDED = "ended"
-    """Whoever fed it has read back how each item ended."""
+    """It has no results left to acknowledge."""
 
 
 @dataclass(frozen=True)
 class BatchStatus:
     """A batch as the fleet counts it. Times are the server's, in Unix seconds.
 
-    ``outstanding``: queued or running; ``unread``: ended, and not folded yet; ``cached``: spoken
-    without a provider; ``about``: what whoever opened it noted; ``usage`` as a job's.
+    ``outstanding``: items that are queued or running; ``unread``: ended, and not acknowledged;
+    ``cached``: synthesized without a call to a provider; ``about``: notes of the client that
+    opened it; ``usage``: as a job's.
     """
 
     id: str
@@ -67,8 +84,11 @@ class BatchStatus:
 
 @dataclass(frozen=True)
 class Result:
-    """How an item ended. ``entry``: its place in the batch's results; ``duration`` in seconds;
-    ``bytes`` of the object; ``item``: the job's id without the batch's, see `item_id`.
+    """The end of one item.
+
+    ``entry``: its place in the batch's results; ``duration`` in seconds; ``bytes`` of the object;
+    ``item``: the job's id without the batch's, see `item_id`; ``spoken_by``, ``turns`` as in
+    `Record`.
     """
 
     entry: str
@@ -87,16 +107,19 @@ class Result:
     code: str
     message: str
     usage: Mapping[str, float]
+    spoken_by: tuple[str, ...] = ()
+    turns: tuple[Turn, ...] = ()
 
     @property
     def withdrawn(self) -> bool:
-        """Not spoken and not at fault: it can be submitted again."""
+        """Tell whether the item was taken back, not at fault: it can be submitted again."""
         return self.state is State.CANCELLED
 
     @classmethod
     def decode(
         cls, batch: str, entry: builtins.bytes, raw: Mapping[builtins.bytes, builtins.bytes]
     ) -> Result:
+        """Read an entry of a batch's results. Raises ValueError, KeyError."""
         fields = {name.decode(): value.decode() for name, value in raw.items()}
         get = fields.get
         state = State(fields["state"])
@@ -119,33 +142,37 @@ class Result:
             code="" if state is State.SUCCEEDED else get("code", ""),
             message="" if state is State.SUCCEEDED else get("message", ""),
             usage=_sums(fields),
+            spoken_by=tuple(get("spoken_by", "").splitlines()),
+            turns=decode_turns(get("turns", "")),
         )
 
 
 def item_id(batch: str, item: str) -> str:
-    """The id of an item's job: corpora may number their items alike."""
+    """Build the id of an item's job: two corpora may number their items alike."""
     return f"{batch}/{item}"
 
 
 class Batches:
-    """Batches by (namespace, id). Every change is one script, or one script an item."""
+    """The batches of all namespaces. Every change is one script, or one script for each item."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._scripts = connection.scripts
+        self._acceptance = Acceptance(connection.scripts, connection.settings.accept_replicas)
 
     async def open(
         self, namespace: str, id: str, *, window: int, about: Mapping[str, str] | None = None
     ) -> None:
-        """Make the batch, or let one that was stopped, cancelled or ended go on. Idempotent.
+        """Make the batch, or reopen one that was stopped, cancelled or ended. Idempotent.
 
-        ``window``: items that may be under way at once; ``about``: whatever is of use later.
+        ``window``: items that may be under way at once; ``about``: notes that the status shows.
         """
-        notes = [part for key, value in (about or {}).items() for part in (_ABOUT + key, value)]
-        await self._become(namespace, id, BatchState.OPEN, "window", str(window), *notes)
+        fields = ("window", str(window), *_notes(about or {}))
+        become = partial(self._become, namespace, id, BatchState.OPEN, *fields)
+        await self._acceptance.of(become)
 
     async def get(self, namespace: str, id: str) -> BatchStatus:
-        """Raises BatchNotFound."""
+        """Read the status of a batch. Raises BatchNotFound."""
         batch = BatchKeys(namespace, id)
         raw, outstanding, unread = await asyncio.gather(
             self._scripts.call("HGETALL", batch.batch),
@@ -180,95 +207,117 @@ class Batches:
     async def results(
         self, namespace: str, id: str, after: str = "0", count: int = 500, wait: float = 1.0
     ) -> list[Result]:
-        """At most ``count`` items as they ended, oldest first, behind the entry ``after``.
+        """Read at most ``count`` results, oldest first, behind the entry ``after``.
 
-        Waits up to ``wait`` seconds (at most 5) for the first. What was read is read again from
-        the start until it is folded. An item that was retried has a result for each epoch.
+        Waits up to ``wait`` seconds (at most 5) for the first. Results come again from the start
+        until they are acknowledged. An item that was retried has a result for each epoch.
         """
         key = BatchKeys(namespace, id).results
         found = await self._scripts.call("XRANGE", key, f"({after}", "+", "COUNT", count)
         if not found and wait > 0:
-            block = max(1, int(min(wait, LONGEST_WAIT) * 1000))
-            with errors():
+            block = max(1, int(min(wait, MAX_BLOCK_S) * 1000))
+            with self._connection.errors():
                 reply: Any = await self._connection.redis.xread({key: after}, count, block)
             found = reply[0][1] if reply else []
-        return [Result.decode(id, entry, raw) for entry, raw in found if raw]
+        return [r for entry, raw in found if (r := await self._result(key, id, entry, raw))]
 
-    async def fold(self, namespace: str, id: str, results: Iterable[Result]) -> None:
-        """Forget results that are written down elsewhere, and the records of their jobs.
+    async def _result(
+        self, key: str, id: str, entry: bytes, raw: Mapping[bytes, bytes]
+    ) -> Result | None:
+        """Read one; one that cannot be read is removed, or the batch would never end."""
+        if raw:
+            with skip_on_error(f"read how an item of batch {id!r} ended"):
+                return Result.decode(id, entry, raw)
+        await self._scripts.call("XDEL", key, entry)
+        return None
+
+    async def acknowledge(self, namespace: str, id: str, results: Iterable[Result]) -> None:
+        """Remove results that are written down elsewhere, with the records of their jobs.
 
         Records of failed jobs stay, for `retry_failed`. Idempotent.
         """
         batch = BatchKeys(namespace, id)
-        await asyncio.gather(*(self._fold(batch, result) for result in results))
+        await asyncio.gather(*(self._acknowledge(batch, result) for result in results))
 
-    async def _fold(self, batch: BatchKeys, result: Result) -> None:
+    async def _acknowledge(self, batch: BatchKeys, result: Result) -> None:
         job = JobKeys(batch.namespace, result.job_id)
-        about = (batch.encoded, result.entry, result.epoch)
-        await self._scripts.run("fold", (job.record,), job.name, *about)
+        arguments = (batch.encoded, result.entry, result.epoch)
+        await self._scripts.run("acknowledge", (job.record,), job.name, *arguments)
 
     # --- stopping and going on --------------------------------------------------------------
 
     async def stop(self, namespace: str, id: str, code: str, message: str) -> None:
-        """Nothing further is begun; queued items come back withdrawn when their turn comes."""
+        """Begin no further item; those that are queued come back withdrawn at their turn."""
         await self._close(namespace, id, BatchState.STOPPED, code, message)
 
     async def cancel(self, namespace: str, id: str, reason: str) -> int:
-        """Cancel what is queued or running; how many. Raises BatchNotFound."""
+        """Cancel queued and running items, and return their number. Raises BatchNotFound."""
         await self._close(namespace, id, BatchState.CANCELLED, "cancelled", reason)
         batch, cancelled = BatchKeys(namespace, id), 0
-        while names := await self._scripts.call("SRANDMEMBER", batch.items, STEP):
-            replies = await asyncio.gather(*(self._one("cancel", n, reason) for n in names))
+        while names := await self._scripts.call("SRANDMEMBER", batch.items, JOBS_AT_ONCE):
+            replies = await asyncio.gather(*(self._run("cancel", n, reason) for n in names))
             cancelled += sum(reply != [] and reply[1] == b"1" for reply in replies)
             await self._forget(batch.items, names, replies)
         return cancelled
 
     async def withdraw(self, namespace: str, id: str) -> int:
-        """Take back what waits, at once; how many. For a batch that is stopped: its items may
-        wait for a budget that nobody fills. What runs goes on.
+        """Take back the items of a stopped batch that wait, and return their number.
+
+        They may wait for a rate limit that has no room for long. Running items go on.
         """
         items, cursor = BatchKeys(namespace, id).items, b"0"
         withdrawn: int = 0
         while True:
-            cursor, names = await self._scripts.call("SSCAN", items, cursor, "COUNT", STEP)
-            how = ("its batch is stopped", "", "1")
-            replies = await asyncio.gather(*(self._one("cancel", name, *how) for name in names))
+            cursor, names = await self._scripts.call("SSCAN", items, cursor, "COUNT", JOBS_AT_ONCE)
+            arguments = ("its batch is stopped", "", "1")
+            replies = await asyncio.gather(*(self._run("cancel", n, *arguments) for n in names))
             withdrawn += len([reply for reply in replies if reply and reply[1] == b"1"])
             if int(cursor) == 0:
                 return withdrawn
 
     async def retry_failed(self, namespace: str, id: str) -> int:
-        """Items that failed begin a new epoch; how many. Opens the batch."""
+        """Begin a new epoch of the items that failed, and return their number. Opens the batch."""
         await self._become(namespace, id, BatchState.OPEN)
         batch, retried = BatchKeys(namespace, id), 0
-        while names := await self._scripts.call("SRANDMEMBER", batch.failures, STEP):
-            replies = await asyncio.gather(*(self._one("retry", name) for name in names))
+        while names := await self._scripts.call("SRANDMEMBER", batch.failures, JOBS_AT_ONCE):
+            replies = await asyncio.gather(*(self._run("retry", name) for name in names))
+            for reply in replies:
+                check_refusal(namespace, "the model of an item", reply)
             retried += sum(reply != [] and reply[2] == b"1" for reply in replies)
             await self._forget(batch.failures, names, replies)
         return retried
 
     async def end(self, namespace: str, id: str) -> None:
-        """All is read back: what the fleet knows of it begins to expire."""
+        """End a batch whose results are all acknowledged: its keys begin to expire."""
         ttl = int(self._connection.settings.record_ttl * 1000)
         await self._become(namespace, id, BatchState.ENDED, ttl=str(ttl))
 
     async def delete(self, namespace: str, id: str) -> None:
-        """Forget the batch; its jobs and what they made stay. Idempotent."""
+        """Remove the batch; its jobs and their audio stay. Idempotent."""
         batch = BatchKeys(namespace, id)
         await self._scripts.call("ZREM", keys.batches(namespace), batch.encoded)
         await self._scripts.call("SREM", keys.FEEDS, batch.name)
         owned = (batch.batch, batch.items, batch.failures, batch.results, batch.feed, batch.parts)
         await self._scripts.call("UNLINK", *owned)
 
+    async def refuse(
+        self, namespace: str, id: str, code: str, message: str, about: Mapping[str, str]
+    ) -> None:
+        """Make a batch that was stopped before its first item. It expires as any other."""
+        fields = ("code", code, "message", message, *_notes(about))
+        ttl = str(int(self._connection.settings.record_ttl * 1000))
+        await self._become(namespace, id, BatchState.STOPPED, *fields, ttl=ttl)
+
+    async def ids(self, namespace: str) -> builtins.list[str]:
+        """List the ids of the batches, newest first; some may have expired."""
+        names = await self._scripts.call("ZREVRANGE", keys.batches(namespace), 0, -1)
+        return [unquote(name.decode()) for name in names]
+
     async def list(self, namespace: str) -> list[BatchStatus]:
-        """Newest first; those that have expired are forgotten."""
-        index, found = keys.batches(namespace), []
-        for name in await self._scripts.call("ZREVRANGE", index, 0, -1):
-            try:
-                found.append(await self.get(namespace, unquote(name.decode())))
-            except BatchNotFound:
-                await self._scripts.call("ZREM", index, name)
-        return found
+        """List the batches, newest first, and forget those that have expired."""
+        names = await self._scripts.call("ZREVRANGE", keys.batches(namespace), 0, -1)
+        found = [await read_listed(self._scripts, self, namespace, name) for name in names]
+        return [status for status in found if status is not None]
 
     async def _close(
         self, namespace: str, id: str, state: BatchState, code: str, message: str
@@ -284,19 +333,39 @@ class Batches:
         feed = (batch.feed, batch.parts, keys.FEEDS)
         await self._scripts.run("batch", (*owned, *feed), batch.name, state, ttl, *fields)
 
-    async def _one(self, script: str, name: bytes, *arguments: str) -> Any:
-        job = JobKeys.parse(name.decode())
-        return await self._scripts.run(script, (job.record,), job.name, *arguments)
+    async def _run(self, script: str, name: bytes, *arguments: str) -> Any:
+        """Run a script for one job; [] where that cannot be read, as where it is gone."""
+        with skip_on_error(f"{script} job {name!r}"):
+            job = JobKeys.parse(name.decode())
+            return await self._scripts.run(script, (job.record,), job.name, *arguments)
+        return []
 
     async def _forget(self, members: str, names: Iterable[bytes], replies: Iterable[Any]) -> None:
-        """Jobs that are in a set of the batch and moved on, or are gone (expired, deleted)."""
+        """Take jobs out of a set of the batch that have moved on, or are gone."""
         gone = [name for name, reply in zip(names, replies, strict=True) if _idle(reply)]
         if gone:
             await self._scripts.call("SREM", members, *gone)
 
 
+async def read_listed(
+    scripts: Scripts, batches: Batches, namespace: str, name: bytes
+) -> BatchStatus | None:
+    """Read a batch of the list; None for one that cannot be read, or has expired."""
+    try:
+        return await batches.get(namespace, unquote(name.decode()))
+    except BatchNotFound:
+        await scripts.call("ZREM", keys.batches(namespace), name)
+    except (ValueError, KeyError, ResponseError) as error:
+        log.warning("batch %r cannot be read and is left out: %r", name, error)
+    return None
+
+
+def _notes(about: Mapping[str, str]) -> Iterable[str]:
+    return (part for key, value in about.items() for part in (_ABOUT + key, value))
+
+
 def _idle(reply: Any) -> bool:
-    """Whether a script found nothing to do."""
+    """Tell whether a script found nothing to do."""
     return not reply or reply[-1] == b"0"
 
 
@@ -307,6 +376,6 @@ def _sums(fields: Mapping[str, str]) -> dict[str, float]:
 
 
 def batch_stopped(id: str, code: str, message: str) -> BatchStopped:
-    """The error of a submit to a batch that is not open."""
+    """Make the error of a submit to a batch that is not open."""
     why = f": {message}" if message else ""
     return BatchStopped(f"batch {id!r} takes no items now{why}", code=code or None)

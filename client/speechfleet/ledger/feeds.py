@@ -1,4 +1,4 @@
-"""Batches that the fleet itself feeds: one worker at a time, as long as its heart beats."""
+"""Feeds: batches whose items the fleet itself submits, one live worker at a time."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from speechfleet import keys
-from speechfleet.keys import BatchKeys
+from speechfleet.ledger import keys
 from speechfleet.ledger.connection import Connection
+from speechfleet.ledger.keys import BatchKeys
 from speechfleet.ledger.scripts import Scripts
 
 
 class FeedLost(Exception):
-    """Somebody else feeds the batch now, or from another corpus: leave it alone."""
+    """Another worker feeds the batch now, or it has another corpus: do nothing more with it."""
 
 
 @dataclass(frozen=True)
 class Feed:
-    """``object``: the corpus in the store, of ``size`` bytes; ``offset``: bytes whose items were
-    all accepted; ``terms``: what its feeder has to know of the order; ``boot``: who feeds it,
-    "" for nobody.
+    """A batch that the fleet feeds.
+
+    ``object``: its corpus in the store, of ``size`` bytes; ``offset``: bytes whose items were all
+    accepted; ``terms``: spending limits and prices of the order; ``boot``: the worker that feeds
+    it, "" for none.
     """
 
     namespace: str
@@ -34,7 +36,7 @@ class Feed:
 
 
 class Feeds:
-    """Feeds by (namespace, batch). Every change is one script."""
+    """The feeds of all namespaces. Every change is one script."""
 
     def __init__(self, connection: Connection) -> None:
         self._scripts = connection.scripts
@@ -42,16 +44,16 @@ class Feeds:
     async def open(
         self, namespace: str, id: str, *, object: str, size: int, terms: Mapping[str, Any]
     ) -> bool:
-        """Have the fleet feed this corpus from its first line; False: it does so already.
+        """Let the fleet feed this corpus from its first line; False where it does so already.
 
-        What stands in the batch's manifest is kept, so nothing is spoken twice.
+        The batch's manifest is kept, so nothing is synthesized twice.
         """
         batch = BatchKeys(namespace, id)
-        told = (batch.name, object, size, json.dumps(terms, sort_keys=True))
-        return bool(await self._scripts.run("feed_open", (batch.feed, keys.FEEDS), *told))
+        arguments = (batch.name, object, size, json.dumps(terms, sort_keys=True))
+        return bool(await self._scripts.run("feed_open", (batch.feed, keys.FEEDS), *arguments))
 
     async def find(self, namespace: str, id: str) -> Feed | None:
-        """None: whoever opened the batch feeds it."""
+        """Read a feed; None where the client that opened the batch feeds it itself."""
         raw = await self._scripts.call("HGETALL", BatchKeys(namespace, id).feed)
         fields = {name.decode(): value.decode() for name, value in raw.items()}
         if "object" not in fields:
@@ -67,20 +69,20 @@ class Feeds:
         )
 
     async def parts(self, namespace: str, id: str) -> list[str]:
-        """The objects that the manifest consists of, in the order in which they were written."""
+        """List the objects of the manifest, in the order in which they were written."""
         found = await self._scripts.call("LRANGE", BatchKeys(namespace, id).parts, 0, -1)
         return [part.decode() for part in found]
 
     async def unfinished(self) -> list[tuple[str, str]]:
-        """(namespace, batch) of all that has still to be fed, or to be read back."""
+        """List (namespace, batch) of all that have items to submit, or results to acknowledge."""
         names = await self._scripts.call("SMEMBERS", keys.FEEDS)
         found = (BatchKeys.parse(name.decode()) for name in sorted(names))
         return [(batch.namespace, batch.id) for batch in found]
 
     async def take(self, namespace: str, id: str, boot: str, token: str) -> Feeding | None:
-        """The feed, unless a living worker has it. A token is good for one taking."""
+        """Take the feed, unless a living worker has it. A token is good for one time."""
         batch = BatchKeys(namespace, id)
-        owned = (batch.feed, keys.FEEDS, keys.BEATS)
+        owned = (batch.feed, keys.FEEDS, keys.HEARTBEATS)
         if not await self._scripts.run("feed_take", owned, batch.name, boot, token):
             return None
         feed = await self.find(namespace, id)
@@ -88,7 +90,7 @@ class Feeds:
 
 
 class Feeding:
-    """A feed in the hands of one worker, fenced by its token."""
+    """A feed that one worker holds, fenced by its token."""
 
     def __init__(self, scripts: Scripts, batch: BatchKeys, feed: Feed, token: str) -> None:
         self._scripts = scripts
@@ -97,19 +99,19 @@ class Feeding:
         self.token = token
 
     async def move(self, offset: int) -> None:
-        """All items before this byte were accepted. Raises FeedLost."""
+        """Record that all items before this byte were accepted. Raises FeedLost."""
         await self._move(str(offset), "")
 
     async def add_part(self, object: str) -> None:
-        """This object, already in the store, belongs to the manifest. Raises FeedLost."""
+        """Add an object, already in the store, to the manifest. Raises FeedLost."""
         await self._move("", object)
 
     async def leave(self) -> bool:
-        """Give it back: for good, unless the batch is open; False where it was lost before."""
+        """Give the feed back, for good unless the batch is open; False where it was lost."""
         owned = (self._batch.feed, keys.FEEDS, self._batch.batch)
         return bool(await self._scripts.run("feed_leave", owned, self._batch.name, self.token))
 
     async def _move(self, offset: str, part: str) -> None:
         owned = (self._batch.feed, self._batch.parts)
         if not await self._scripts.run("feed_move", owned, self.token, offset, part):
-            raise FeedLost(f"{self._batch.name} is fed by somebody else")
+            raise FeedLost(f"{self._batch.name} is fed by another worker now")

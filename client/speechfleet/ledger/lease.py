@@ -1,56 +1,89 @@
-"""What a worker does with a job that it owns: every write under its token, or not at all."""
+"""The lease of a worker on one job: every write happens under its token, or not at all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Literal
 
-from speechfleet import keys
-from speechfleet.chunks import Finished, Started, encode
-from speechfleet.jobs import (
-    LOSSES_BEFORE_ALONE,
-    LOSSES_BEFORE_FAILED,
-    RECORD_VERSION,
-    Record,
-    Segment,
-)
-from speechfleet.keys import JobKeys
-from speechfleet.ledger.pipe import Argument
+from speechfleet.chunks import Finished, MarkEntry, Started, WordsEntry, encode
+from speechfleet.ledger import keys
+from speechfleet.ledger.keys import JobKeys
+from speechfleet.ledger.message import JobMessage
+from speechfleet.ledger.pipeline import Argument
 from speechfleet.ledger.scripts import Scripts
+from speechfleet.ledger.segment_accounts import LeaseLost, SegmentAccounts, flat_pairs
+from speechfleet.ledger.voice_changes import VoiceChanges
+from speechfleet.lifecycle import LOSSES_BEFORE_FAILED, LOSSES_BEFORE_ISOLATION
+from speechfleet.record import RECORD_VERSION, Record, StoredSegment
+
+Place = Literal["head", "front"]
+"""The head of a queue, or the front of the namespace's own jobs: those of others go first."""
+GUARANTEED_BYTES = 128 << 10
+"""Bytes of audio that the stream of a running job may hold however full the others are."""
 
 
-class LeaseLost(Exception):
-    """The job is no longer this execution's: cancelled, taken over, or gone."""
-
-
-class StreamFull(Exception):
+class NoRoom(Exception):
     """The streams hold as much audio as they may: wait, and publish again."""
+
+
+class ClaimOutcome(StrEnum):
+    """The answer to a claim."""
+
+    GRANTED = "granted"
+    REFUSED = "refused"
+    """The job runs elsewhere, has ended, or waits for another message."""
+    ISOLATED = "isolated"
+    """Several of its workers died: it has to run in a process of its own."""
+    GONE = "gone"
+    """No such job."""
 
 
 @dataclass(frozen=True)
 class Claim:
     """The answer to a claim; ``record`` and ``segments`` only where it was granted."""
 
-    outcome: Literal["granted", "refused", "alone", "gone"]
-    why: str = ""
+    outcome: ClaimOutcome
+    reason: str = ""
+    name: str = ""
+    """The job that the namespaces' turns have chosen, where it was granted or is isolated."""
     record: Record | None = None
-    segments: tuple[Segment, ...] = ()
+    segments: tuple[StoredSegment, ...] = ()
+
+    @classmethod
+    def decode(cls, reply: Any) -> Claim:
+        """Read the answer of the script `claim`. Raises NewerRecord."""
+        match reply:
+            case [b"granted", name, fields, segments]:
+                job = JobKeys.parse(name.decode())
+                raw = dict(zip(fields[::2], fields[1::2], strict=True))
+                record = Record.decode(job.namespace, job.id, raw)
+                stored = tuple(map(StoredSegment.decode, segments))
+                return cls(ClaimOutcome.GRANTED, "", job.name, record, stored)
+            case [b"refused", reason]:
+                return cls(ClaimOutcome.REFUSED, reason.decode())
+            case [b"isolated", name]:
+                return cls(ClaimOutcome.ISOLATED, name=name.decode())
+            case _:
+                return cls(ClaimOutcome.GONE)
 
 
 @dataclass(frozen=True)
 class Written:
-    """A session's text past some offset. ``open``: more may come. ``unseen`` and ``unpushed``:
-    seconds since its client was heard of, and since the last new text."""
+    """The text of a session past some offset, and the seconds since its client did something."""
 
     tail: str
     open: bool
+    """More text may come."""
     unseen: float
+    """Seconds since its client was heard of."""
     unpushed: float
+    """Seconds since the last new text."""
 
 
-class Lease:
-    """One execution's hold on one job. All writes are idempotent and raise LeaseLost."""
+class Lease(SegmentAccounts, VoiceChanges):
+    """The right of one execution to one job. All writes are idempotent and raise LeaseLost."""
 
     def __init__(self, scripts: Scripts, job: JobKeys, token: str, boot: str) -> None:
         self._scripts = scripts
@@ -58,34 +91,38 @@ class Lease:
         self.token = token
         self.boot = boot
 
-    async def claim(self, sequence: str = "", *, alone: bool = False) -> Claim:
-        """Granted only from QUEUED (as of ``sequence``, if given), or again to this token."""
-        outcome, *rest = await self._scripts.run(
+    @classmethod
+    async def take(
+        cls, scripts: Scripts, message: JobMessage, queue: str, *, token: str, boot: str
+    ) -> tuple[Lease, Claim]:
+        """Claim the job whose turn it is in the queue that this message came from.
+
+        The lease is of the job that was chosen, which need not be the one that is named.
+        """
+        lease = cls(scripts, JobKeys.parse(message.name), token, boot)
+        claim = await lease._claim(queue, message.sequence, isolated=False)
+        if claim.name:
+            lease.job = JobKeys.parse(claim.name)
+        return lease, claim
+
+    async def claim(self, sequence: str = "", *, isolated: bool = False) -> Claim:
+        """Claim this very job: if QUEUED (as of ``sequence``), or with this token again."""
+        return await self._claim("", sequence, isolated=isolated)
+
+    async def _claim(self, queue: str, sequence: str, *, isolated: bool) -> Claim:
+        arguments = (queue, sequence, self.token, self.boot, "1" if isolated else "0")
+        reply = await self._scripts.run(
             "claim",
             (self.job.record,),
             self.job.name,
-            sequence,
-            self.token,
-            self.boot,
-            "1" if alone else "0",
+            *arguments,
             RECORD_VERSION,
-            LOSSES_BEFORE_ALONE,
+            LOSSES_BEFORE_ISOLATION,
         )
-        match outcome:
-            case b"granted":
-                flat, segments = rest
-                raw = dict(zip(flat[::2], flat[1::2], strict=True))
-                record = Record.decode(self.job.namespace, self.job.id, raw)
-                return Claim("granted", "", record, tuple(map(Segment.decode, segments)))
-            case b"refused":
-                return Claim("refused", rest[0].decode())
-            case b"alone":
-                return Claim("alone")
-            case _:
-                return Claim("gone")
+        return Claim.decode(reply)
 
     async def read(self, offset: int) -> Written:
-        """What was pushed into this session past ``offset``, in bytes of UTF-8."""
+        """Read the text that was pushed into this session past ``offset`` (bytes of UTF-8)."""
         reply = await self._scripts.run(
             "read", (self.job.record, keys.nudged(self.boot)), self.token, self.job.name, offset
         )
@@ -100,77 +137,80 @@ class Lease:
         data: bytes,
         *,
         started: Started,
+        mark: MarkEntry | None = None,
         limit: int,
         so_far: bytes | None = None,
+        drop_unstored: bool = False,
     ) -> int:
         """Append the audio [start, start + len(data)).
 
         Returns the offset up to which the stream holds it: less than asked means that the
-        server has forgotten some (send again from there). ``so_far``: all the audio including
-        ``data``, for the accumulated wire. ``limit``: bytes that all streams may hold.
+        server has forgotten some (send again from there). ``mark``: of the segment that begins
+        here. ``so_far``: all the audio with ``data``, for the accumulated wire. ``limit``: bytes
+        that all streams may hold; where that is reached, the stream loses its oldest audio that is
+        stored, with ``drop_unstored`` any: readers wait until it is. Raises NoRoom.
         """
         entry: tuple[Argument, ...] = (start, data) if so_far is None else (0, so_far)
+        limits = (limit, GUARANTEED_BYTES, "1" if drop_unstored else "0")
+        minutes = keys.minutes(self.job.namespace)
         reply = await self._scripts.run(
             "publish",
-            (self.job.record, self.job.streams, keys.BYTES),
+            (self.job.record, self.job.streams, *keys.STREAM_COUNTERS, keys.EXPIRING, minutes),
             self.token,
             start,
             start + len(data),
-            *entry,
-            limit,
+            *(*entry, *limits),
             started.sample_rate,
+            *_counted(mark),
             *(() if start else encode(started)),
         )
         if reply == -2:
-            raise StreamFull
+            raise NoRoom
         return self._owned(reply)
 
     async def rewind(self, offset: int, attempt: int, reason: str) -> None:
-        """Void what lies past ``offset``."""
-        self._owned(
-            await self._scripts.run(
-                "rewind",
-                (self.job.record, self.job.streams),
-                self.token,
-                offset,
-                attempt,
-                reason,
-            )
-        )
+        """Declare void what lies past ``offset``."""
+        owned = (self.job.record, self.job.streams)
+        reply = await self._scripts.run("rewind", owned, self.token, offset, attempt, reason)
+        self._owned(reply)
 
     async def segment(
-        self, segment: Segment, rate: int, window: int, account: str, usage: Mapping[str, int]
+        self,
+        segment: StoredSegment,
+        rate: int,
+        window: int,
+        account: str,
+        usage: Mapping[str, int],
+        words: WordsEntry | None = None,
+        spoken_by: Sequence[str] = (),
     ) -> bool:
-        """Record a stored segment; False where the server lacks one before it."""
+        """Record a stored segment; return False where the server lacks one before it.
+
+        ``words`` follow its entry in the stream; ``spoken_by`` as in `Record`.
+        """
         reply = await self._run(
             "segment",
-            segment.index,
-            segment.end,
-            segment.text_start,
-            segment.text_end,
+            *(segment.index, segment.end, segment.text_start, segment.text_end),
             segment.hash,
             segment.encode()[:-1],
-            rate,
-            window,
-            account,
-            *_flat(usage),
+            *(rate, window, account, "\n".join(spoken_by)),
+            *_counted(words),
+            *flat_pairs(usage),
         )
         return bool(self._owned(reply))
 
-    async def finish(self, end: Finished, *, size: int, rate: int) -> bool:
-        """The terminal transition; ``size``: bytes of the object.
+    async def finish(
+        self, end: Finished, *, size: int, rate: int, gain: float | None = None
+    ) -> bool:
+        """End the job as SUCCEEDED; ``size``: bytes of the object.
 
-        False where the server does not hold all the audio.
+        ``gain``: in dB, where the object was brought to a loudness.
+
+        Returns False where the server does not hold all the audio.
         """
+        stored = (end.object, end.media_type, size, end.duration_ms)
         reply = await self._run(
-            "finish",
-            end.bytes,
-            end.object,
-            end.media_type,
-            size,
-            end.duration_ms,
-            end.usage,
-            rate,
+            "finish", end.bytes, *stored, end.usage, rate, "" if gain is None else gain
         )
         return bool(self._owned(reply))
 
@@ -186,53 +226,49 @@ class Lease:
         of_account: bool,
         usage: Mapping[str, int],
     ) -> Literal["retry", "failed", "withdrawn"]:
-        """End the attempt: the next is due in ``delay`` seconds, or there is none.
+        """End the attempt: the next one is due in ``delay`` seconds, or there is none.
 
-        ``of_account``: every other job would fail of this, too. A batch is stopped by it, and
-        the job goes back to whoever feeds the batch, cancelled.
+        ``of_account``: every other job of the account would fail of this, too. It stops the
+        job's batch, and the job is cancelled, so that it can be submitted again.
         """
-        reply = await self._run(
-            "fail",
-            code,
-            message,
-            "1" if retryable else "0",
-            max_attempts,
-            int(delay * 1000),
-            account,
-            "1" if of_account else "0",
-            *_flat(usage),
-        )
+        error = (code, message, "1" if retryable else "0")
+        again = (max_attempts, int(delay * 1000))
+        concerned = (account, "1" if of_account else "0")
+        reply = await self._run("fail", *error, *again, *concerned, *flat_pairs(usage))
         if reply == b"lost":
             raise LeaseLost
         outcome: Literal["retry", "failed", "withdrawn"] = reply.decode()
         return outcome
 
-    async def park(
-        self, kind: Literal["segment", "budget"], what: str, lane: str, seconds: float
+    async def suspend(
+        self,
+        kind: Literal["segment", "rate_limit"],
+        subject: str,
+        lane: str,
+        seconds: float,
+        hash: str = "",
     ) -> None:
-        """Back to QUEUED until somebody wakes it, or the seconds are over. See `Budgets.take`.
+        """Suspend the job until it is resumed, or the seconds are over. Raises LeaseLost.
 
-        ``what``: the hash of the segment that another speaks, or the model that has no room.
+        ``subject``: the hash of the segment that another job synthesizes, or the model whose
+        rate limit has no room. ``hash``: the segment that the job would synthesize next; it is
+        resumed when another job has stored that.
         """
         reply = await self._run(
-            "park",
+            "suspend",
             kind,
-            what if kind == "segment" else keys.BudgetKeys(what).name,
+            subject if kind == "segment" else keys.RateLimitKeys(subject).name,
             lane,
             int(seconds * 1000),
+            hash,
         )
         if not reply:
             raise LeaseLost
 
-    async def release(self, hashes: Iterable[str]) -> None:
-        """Segments that this execution took and did not store: others may speak them."""
-        if hashes := tuple(hashes):
-            await self._run("release", *hashes)
-
-    async def hand_over(self, reason: str) -> None:
-        """Back to the head of the line; no-op where the lease is lost."""
+    async def hand_over(self, reason: str, place: Place = "head") -> None:
+        """Put the job back to a place in its queue; no-op where the lease is lost."""
         await self._scripts.run(
-            "requeue", (self.job.record,), self.job.name, "token", self.token, reason, 0
+            "requeue", (self.job.record,), self.job.name, "token", self.token, reason, 0, place
         )
 
     async def _run(self, script: str, *arguments: Argument) -> Any:
@@ -246,14 +282,19 @@ class Lease:
         return reply
 
 
+def _counted(entry: MarkEntry | WordsEntry | None) -> list[Argument]:
+    """Return the number of an entry's fields, and the fields: the script adds it, if any."""
+    fields: list[Argument] = [] if entry is None else [*encode(entry)]
+    return [len(fields), *fields]
+
+
 async def recover(scripts: Scripts, name: str, boot: str, reason: str) -> str:
-    """Take a job from a dead boot: "queued", "failed" (too many losses) or "kept"."""
+    """Take a job from a dead worker.
+
+    Returns "queued", "failed" (too many workers died of it), or "kept": it is not that worker's.
+    """
     job = JobKeys.parse(name)
     reply = await scripts.run(
-        "requeue", (job.record,), job.name, "boot", boot, reason, LOSSES_BEFORE_FAILED
+        "requeue", (job.record,), job.name, "boot", boot, reason, LOSSES_BEFORE_FAILED, "head"
     )
     return str(reply.decode())
-
-
-def _flat(usage: Mapping[str, int]) -> list[Argument]:
-    return [item for pair in usage.items() if pair[1] for item in pair]

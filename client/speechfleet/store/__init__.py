@@ -1,4 +1,4 @@
-"""Where finished audio and segments lie: an S3-compatible bucket, or a folder of one host."""
+"""Stores of finished audio and segments: an S3-compatible bucket, or a folder of one host."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["ObjectInfo", "Store", "Upload", "open_store"]
 
 
 def open_store(url: str) -> Store:
-    """``s3://bucket/prefix`` or ``file:///folder``. Nothing is connected or read yet.
+    """Open ``s3://bucket/prefix`` or ``file:///folder``; nothing is connected or read yet.
 
     Raises MisconfiguredError for any other URL, MissingExtra where S3 lacks boto3.
     """
     parts = urlsplit(url)
     if parts.query or parts.fragment:
-        raise _wrong(url)
+        raise _wrong(f"{url.partition('?')[0].partition('#')[0]}?...")
     if parts.scheme == "s3" and parts.netloc and "@" not in parts.netloc:
         if find_spec("boto3") is None:
             raise MissingExtra(f"SPEECHFLEET_STORE={url}", "s3")

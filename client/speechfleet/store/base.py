@@ -1,7 +1,7 @@
 """The interface of a store: write-once objects under keys, read whole or by ranges.
 
 A store's own work is blocking code behind a few hooks. It runs in the store's own threads,
-never on the loop, and whatever it raises is mapped to a StoreError in one place: `Threads`.
+never on the loop, within a time, and whatever it raises is mapped to a StoreError: `Threads`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ import asyncio
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from pathlib import Path
 from uuid import uuid4
 
 from speechfleet.errors import (
@@ -25,16 +24,16 @@ from speechfleet.errors import (
     StoreError,
 )
 from speechfleet.store import metadata as ascii_metadata
+from speechfleet.store.threads import Threads
 
-T = TypeVar("T")
 Data = bytes | bytearray | memoryview
 
 _ILLEGAL = re.compile(r"[\x00-\x1f\\\x7f\ud800-\udfff]").search
 
-THREADS = 16
-"""A store's operations at once; also the connections that an S3 client keeps."""
+HELD_BYTES = 10 << 20
+"""The most that an upload keeps back, and that one step may send."""
 HEAD_BYTES = 64 << 10
-"""How far `Upload.patch_head` reaches."""
+"""Bytes from the beginning that `Upload.patch_head` reaches."""
 LONGEST_PART = 238
 """Bytes between two slashes: a file name has 255, of which temporary names need some."""
 LONGEST_KEY = 900
@@ -54,37 +53,12 @@ class ObjectInfo:
 
 @dataclass(frozen=True)
 class NewObject:
-    """What `Store.put` takes."""
+    """An object to be written."""
 
     key: str
     data: Data
     media_type: str
     metadata: Mapping[str, str] = field(default_factory=dict)
-
-
-class Threads:
-    """Runs blocking calls beside the loop; ``mapping`` turns foreign errors into own ones."""
-
-    def __init__(self, mapping: Callable[[], AbstractContextManager[None]]) -> None:
-        self._mapping = mapping
-        self.timed: Callable[[float], object] = lambda seconds: None
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="speechfleet-store")
-
-    async def run(self, call: Callable[[], T]) -> T:
-        """A call that was cancelled may still come to its end in its thread."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        try:
-            return await loop.run_in_executor(self._pool, self._map, call)
-        finally:
-            self.timed(loop.time() - began)
-
-    async def close(self) -> None:
-        await asyncio.to_thread(self._pool.shutdown)
-
-    def _map(self, call: Callable[[], T]) -> T:
-        with self._mapping():
-            return call()
 
 
 class Upload(ABC):
@@ -108,7 +82,7 @@ class Upload(ABC):
         """Append; the data are taken whole or, where this raises, not at all."""
         data = bytes(data)
         self._require_open()
-        await self._run(lambda: self._write(data))
+        await self._run(lambda: self._write(data), len(data) + HELD_BYTES)
         self._size += len(data)
 
     async def patch_head(self, offset: int, data: bytes) -> None:
@@ -135,7 +109,7 @@ class Upload(ABC):
             raise RuntimeError(f"the upload of {self._key} has ended")
         self._committing = True
         try:
-            await self._run(lambda: self._commit(late))
+            await self._run(lambda: self._commit(late), HELD_BYTES)
         except ObjectExists:
             await self.abort()
             raise
@@ -151,10 +125,10 @@ class Upload(ABC):
             await self._threads.run(self._discard)
             self._ended = True
 
-    async def _run(self, call: Callable[[], None]) -> None:
+    async def _run(self, call: Callable[[], None], size: int = 0) -> None:
         await self._settle()
         # Shielded: its thread cannot be stopped, and `abort` must know when it is done.
-        self._step = asyncio.ensure_future(self._threads.run(call))
+        self._step = asyncio.ensure_future(self._threads.run(call, size=size))
         self._step.add_done_callback(_retrieve)
         await asyncio.shield(self._step)
 
@@ -181,7 +155,7 @@ class Upload(ABC):
 
 
 def _retrieve(step: asyncio.Future[None]) -> None:
-    """An error that nobody waits for any more is no news to the loop."""
+    """Retrieve an error that nobody waits for, so that the loop does not log it."""
     if not step.cancelled():
         step.exception()
 
@@ -197,7 +171,7 @@ class Store(ABC):
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._threads = Threads(self._mapping)
+        self._threads = Threads(self._mapping, self._renew)
 
     def when_done(self, tell: Callable[[float], object]) -> None:
         """``tell`` hears how many seconds each call took, failed or not."""
@@ -221,45 +195,41 @@ class Store(ABC):
         for new in objects:
             check_key(new.key)
         encoded = [ascii_metadata.encode(new.metadata) for new in objects]
+        size = sum(len(new.data) for new in objects)
+        return await self._threads.run(partial(self._put_each, objects, encoded), size=size)
 
-        def put_each() -> list[bool]:
-            return [self._is_put(new, each) for new, each in zip(objects, encoded, strict=True)]
-
-        return await self._threads.run(put_each)
-
-    def _is_put(self, new: NewObject, metadata: dict[str, str]) -> bool:
-        try:
-            self._put(new.key, new.data, new.media_type, metadata)
-        except ObjectExists:
-            return False
-        return True
+    @abstractmethod
+    def _put_each(
+        self, objects: Sequence[NewObject], metadata: Sequence[Mapping[str, str]]
+    ) -> list[bool]: ...
 
     async def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
-        """Bytes [start, end), fewer where the object ends before. Raises ObjectMissing."""
+        """Read bytes [start, end), fewer where the object ends before. Raises ObjectMissing."""
         check_key(key)
         if start < 0 or (end is not None and end < start):
             raise InvalidRequest(f"bytes {start} to {end} are no range")
         return await self._threads.run(lambda: self._get(key, start, end))
 
     async def head(self, key: str) -> ObjectInfo:
-        """What is known of an object without reading it. Raises ObjectMissing."""
+        """Describe an object without reading it. Raises ObjectMissing."""
         check_key(key)
         return await self._threads.run(lambda: self._head(key))
 
     async def list(self, prefix: str = "") -> list[str]:
-        """All keys that begin with ``prefix`` (it need not end at a slash), sorted."""
+        """List all keys that begin with ``prefix`` (it need not end at a slash), sorted."""
         _check_prefix(prefix)
         return await self._threads.run(lambda: sorted(self._list(prefix)))
 
     async def delete(self, key: str) -> None:
-        """Idempotent."""
+        """Delete an object; idempotent."""
         check_key(key)
         await self._threads.run(lambda: self._delete(key))
 
     async def sweep(self, prefix: str, keep: str | None = None) -> int:
-        """Delete what begins with ``prefix`` but ``keep``: objects and unfinished uploads.
+        """Delete what begins with ``prefix``: objects and unfinished uploads.
 
-        Answers how many of either. Idempotent; an empty prefix is refused.
+        All but ``keep``, and what lies beside it, under its key with a dot and more. Answers how
+        many of either. Idempotent; an empty prefix is refused.
         """
         if not prefix:
             raise InvalidRequest("an empty prefix would sweep the whole store")
@@ -274,8 +244,8 @@ class Store(ABC):
         return self._upload(key, media_type, metadata or {})
 
     async def link(self, key: str, expires: float = 3600.0) -> str:
-        """A URL to GET the object: presigned for ``expires`` seconds (7 days at most) on S3,
-        ``file://`` of a folder. Whether there is such an object is not looked at."""
+        """Make a URL to GET the object: presigned for ``expires`` seconds (7 days at most) on S3,
+        ``file://`` of a folder. It does not check that there is such an object."""
         check_key(key)
         return await self._threads.run(lambda: self._link(key, expires))
 
@@ -291,11 +261,11 @@ class Store(ABC):
         await self.sweep(folder)
 
     async def _probe(self, folder: str) -> None:
-        key, told = f"{folder}probe", {"probe": "é"}
-        put = partial(self.put, key, b"probe", media_type="text/plain", metadata=told)
+        key, metadata = f"{folder}probe", {"probe": "é"}
+        put = partial(self.put, key, b"probe", media_type="text/plain", metadata=metadata)
         try:
             await put()
-            if await self.get(key) != b"probe" or (await self.head(key)).metadata != told:
+            if await self.get(key) != b"probe" or (await self.head(key)).metadata != metadata:
                 raise StoreDenied(f"{self.url} returns other bytes or metadata than were written")
         except (ObjectExists, ObjectMissing) as error:
             raise StoreDenied(f"{self.url} does not keep what is written: {error}") from error
@@ -304,20 +274,33 @@ class Store(ABC):
             raise StoreDenied(
                 f"{self.url} overwrites objects; it must honour conditional writes (If-None-Match)"
             )
+        await self._threads.run(lambda: self._probe_uploads(folder))
         # S3 says 403 instead of 404 to whom it does not let list.
         with suppress(ObjectMissing):
             await self.get(f"{folder}missing")
 
     async def close(self) -> None:
-        """Waits for what runs; idempotent. The store takes no further call."""
+        """Wait for the calls under way; idempotent. The store takes no further call."""
         await self._threads.close()
+
+    def local_path(self, key: str) -> Path | None:
+        """Return the object as a file of this machine, to be read or linked; None for S3.
+
+        Whether there is such an object is not looked at.
+        """
+        check_key(key)
+        return None
+
+    def _probe_uploads(self, folder: str) -> None:  # noqa: B027 # most stores need no probe
+        """Try a long object below a folder, as far as that differs from a short one."""
+
+    @abstractmethod
+    def _renew(self) -> None:
+        """Take new connections from now on: a call on the old ones hangs. Must not wait."""
 
     @abstractmethod
     def _mapping(self) -> AbstractContextManager[None]:
         """Foreign errors raised within become StoreErrors."""
-
-    @abstractmethod
-    def _put(self, key: str, data: Data, media_type: str, metadata: dict[str, str]) -> None: ...
 
     @abstractmethod
     def _get(self, key: str, start: int, end: int | None) -> bytes: ...
@@ -341,13 +324,18 @@ class Store(ABC):
     def _link(self, key: str, expires: float) -> str: ...
 
 
+def is_kept(key: str, keep: str | None) -> bool:
+    """Tell whether a sweep that keeps the object ``keep`` keeps this one."""
+    return keep is not None and (key == keep or key.startswith(f"{keep}."))
+
+
 def is_hidden(name: str) -> bool:
-    """A folder's own files beside the objects: metadata, and what is being written."""
+    """Tell whether a file is a folder's own: metadata, or an object being written."""
     return name.startswith(".") and name.endswith((".meta", ".part"))
 
 
 def check_key(key: str) -> None:
-    """Raises InvalidRequest. The rules are those of the strictest store."""
+    """Raise InvalidRequest for a key that the strictest store refuses."""
     parts = key.split("/")
     if any(part in {"", ".", ".."} for part in parts) or is_hidden(parts[-1]):
         raise InvalidRequest(f"illegal object key {key!r}")

@@ -1,58 +1,64 @@
 """A folder as the object store of one host (or of whoever shares the file system).
 
-An object is written to a temporary file beside its target, then linked there: `os.link` fails
-where the name exists, so of many writers one wins. Beside ``name`` lie ``.name.meta``, its
-media type and metadata (unless the name tells all of it), and while it is being written
-``.name.<random>.part``.
-
-Each file system call hands the GIL to whoever speaks meanwhile, and a new file costs more than
-its bytes: so the way of an object is written with few of either, on paths that are strings.
+How a file comes there, whole or not at all, is told in `draft`.
 """
 
 from __future__ import annotations
 
 import errno
-import json
-import mimetypes
 import os
-import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from pathlib import Path
 
 from speechfleet.errors import ObjectExists, ObjectMissing, StoreDenied, StoreError
 from speechfleet.errors import StoreUnavailable as Unavailable
 from speechfleet.store import metadata as ascii_metadata
-from speechfleet.store.base import Data, ObjectInfo, Store, Threads, Upload, is_hidden
+from speechfleet.store.base import NewObject, ObjectInfo, Store, Upload, is_hidden, is_kept
+from speechfleet.store.draft import Description, Draft, sidecar, sync_folders
+from speechfleet.store.threads import Threads, progressing
 
 DENIED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTSUP}
 NEVER = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EFBIG, errno.EINVAL}
-"""Trying again cannot help; every other error of the system may pass (disk full, I/O, files)."""
-TRIES = 10
-"""Of making a file in a folder that a neighbour may be tidying away."""
-UNKNOWN = "application/octet-stream"
+"""Errors that a retry cannot help; all others may pass (disk full, I/O, open files)."""
 
 
 class FolderStore(Store):
-    """``root`` must exist: an unmounted disk is not an empty store."""
+    """Keep objects in a folder. ``root`` must exist: an unmounted disk is not an empty store."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         super().__init__(root.as_uri())
-
         self._prefix = f"{root}/"
+        self._was_there = root.is_dir()
+
+    def local_path(self, key: str) -> Path:
+        super().local_path(key)
+        return self._path(key)
+
+    def _renew(self) -> None:
+        """Do nothing: a folder has no connections."""
 
     def _path(self, key: str) -> Path:
         return self.root / key
 
-    def _put(self, key: str, data: Data, media_type: str, metadata: dict[str, str]) -> None:
-        draft = Draft(self.root, self._prefix + key)
+    def _put_each(
+        self, objects: Sequence[NewObject], metadata: Sequence[Mapping[str, str]]
+    ) -> list[bool]:
+        """Write all of them, then name each in turn: so few steps wait for the disk."""
+        drafts: list[Draft] = []
         try:
-            draft.write(0, data)
-            draft.commit(media_type, metadata)
+            for new, encoded in zip(objects, metadata, strict=True):
+                draft = Draft(str(self.root), self._prefix + new.key)
+                drafts.append(draft)
+                draft.write(0, new.data)
+                draft.seal(Description(new.media_type, encoded))
+            written = [draft.link() for draft in drafts]
+            sync_folders(drafts)
         finally:
-            draft.close()
+            for draft in drafts:
+                draft.close()
+        return written
 
     def _get(self, key: str, start: int, end: int | None) -> bytes:
         with self._present(key), open(self._prefix + key, "rb") as file:
@@ -65,13 +71,9 @@ class FolderStore(Store):
             status = path.stat()
             if path.is_dir():
                 raise IsADirectoryError
-        try:
-            told = json.loads(_sidecar(path).read_bytes())
-        except FileNotFoundError:
-            # The name tells it; or a crash between the two, or a file that was copied here.
-            told = {"media_type": _guessed(path.name), "metadata": {}}
-        metadata = ascii_metadata.decode(told["metadata"])
-        return ObjectInfo(key, status.st_size, told["media_type"], metadata, status.st_mtime)
+        described = Description.read(str(path))
+        metadata = ascii_metadata.decode(described.metadata)
+        return ObjectInfo(key, status.st_size, described.media_type, metadata, status.st_mtime)
 
     def _list(self, prefix: str) -> list[str]:
         keys = (path.relative_to(self.root).as_posix() for path in self._files(prefix))
@@ -82,8 +84,8 @@ class FolderStore(Store):
         _remove(self.root, self._path(key))
 
     def _sweep(self, prefix: str, keep: str | None) -> int:
-        doomed = [key for key in self._list(prefix) if key != keep]
-        for key in doomed:
+        doomed = [key for key in self._list(prefix) if not is_kept(key, keep)]
+        for key in progressing(doomed):
             self._delete(key)
         parts = [path for path in self._files(prefix) if self._is_draft(path, prefix)]
         for path in parts:
@@ -98,10 +100,10 @@ class FolderStore(Store):
         return self._path(key).as_uri()
 
     def _files(self, prefix: str) -> list[Path]:
-        """All files that may be of a prefix, ours among them."""
+        """List all files that may have a prefix, metadata and drafts among them."""
         self._require_root()
         top = self.root / prefix.rpartition("/")[0]
-        walk = os.walk(top, onerror=_unless_gone)
+        walk = progressing(os.walk(top, onerror=_unless_gone))
         return [Path(folder, name) for folder, _, names in walk for name in names]
 
     def _is_draft(self, path: Path, prefix: str) -> bool:
@@ -119,7 +121,11 @@ class FolderStore(Store):
             raise ObjectMissing(f"no object {key!r} in {self.url}") from None
 
     def _require_root(self) -> None:
-        if not self.root.is_dir():
+        if self.root.is_dir():
+            self._was_there = True
+        elif self._was_there:
+            raise Unavailable(f"{self.root} is not there any more: mount it again")
+        else:
             raise StoreDenied(f"{self.root} is not there: create the folder, or mount it")
 
     @contextmanager
@@ -127,63 +133,19 @@ class FolderStore(Store):
         try:
             yield
         except OSError as error:
-            said = f"{self.url}: {error.strerror}"
+            message = f"{self.url}: {error.strerror}"
             if error.errno in DENIED:
                 raise StoreDenied(
-                    f"{said}; the folder must be writable, on a file system with hard links"
+                    f"{message}; the folder must be writable, on a file system with hard links"
                 ) from error
-            raise (StoreError if error.errno in NEVER else Unavailable)(said) from error
-
-
-class Draft:
-    """A file that is being written beside its target."""
-
-    def __init__(self, root: Path, target: str) -> None:
-        self._folder, _, self._name = target.rpartition("/")
-        self._target = target
-        self._part = _part(self._folder, self._name)
-        self._file = _create(root, self._part)
-        self._is_there = True
-        self.linked = False
-
-    def write(self, offset: int, data: Data) -> None:
-        """Over what is there; after an error the same call makes it good."""
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(self._file, view, offset)
-            view, offset = view[written:], offset + written
-
-    def commit(self, media_type: str, metadata: dict[str, str]) -> None:
-        """Raises ObjectExists. May be called again after any other error."""
-        os.fsync(self._file)
-        if not self.linked:
-            try:
-                os.link(self._part, self._target)
-            except FileExistsError:
-                raise ObjectExists(f"{self._target} exists") from None
-            self.linked = True
-        if metadata or media_type != _guessed(self._name):
-            sidecar = json.dumps({"media_type": media_type, "metadata": metadata})
-            _replace(self._folder, self._name, sidecar.encode())
-        _sync_folder(self._folder)
-        self._drop_part()
-
-    def close(self) -> None:
-        """Idempotent: the temporary file is gone, the object stays where it was linked."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-        self._drop_part()
-
-    def _drop_part(self) -> None:
-        if self._is_there:
-            with suppress(FileNotFoundError):
-                os.unlink(self._part)
-            self._is_there = False
+            raise (StoreError if error.errno in NEVER else Unavailable)(message) from error
 
 
 class FolderUpload(Upload):
-    """An upload into a folder: all of it lies in the temporary file, nothing in memory."""
+    """Upload into a folder: all data are in the temporary file, none in memory.
+
+    That file has a name: a sweep removes it, and the upload ends with it.
+    """
 
     def __init__(
         self,
@@ -208,7 +170,10 @@ class FolderUpload(Upload):
 
     def _commit(self, metadata: dict[str, str]) -> None:
         draft = self._open()
-        draft.commit(self._media_type, metadata)
+        draft.seal(Description(self._media_type, metadata))
+        if not draft.link():
+            raise ObjectExists(f"{self._target} exists")
+        sync_folders([draft])
         draft.close()
 
     def _discard(self) -> None:
@@ -221,83 +186,21 @@ class FolderUpload(Upload):
             _tidy(self._root, self._target.parent)
 
     def _open(self) -> Draft:
-        self._draft = self._draft or Draft(self._root, str(self._target))
+        self._draft = self._draft or Draft(str(self._root), str(self._target), nameless=False)
         return self._draft
-
-
-def _sidecar(path: Path) -> Path:
-    return path.with_name(f".{path.name}.meta")
-
-
-def _part(folder: str, name: str) -> str:
-    return f"{folder}/.{name}.{secrets.token_hex(4)}.part"
-
-
-@lru_cache(maxsize=64)
-def _by_extension(extension: str) -> str:
-    return mimetypes.guess_type(f"name{extension}")[0] or UNKNOWN
-
-
-def _guessed(name: str) -> str:
-    """The media type, as far as the name tells it."""
-    return _by_extension(os.path.splitext(name)[1])
-
-
-def _create(root: Path, part: str) -> int:
-    """A new file, and the folders above it; its descriptor."""
-    for _ in range(TRIES):
-        with suppress(FileNotFoundError):
-            return os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        _make_folder(root, Path(part).parent)
-    raise Unavailable(f"the folder {os.path.dirname(part)} is removed again and again")
-
-
-def _make_folder(root: Path, folder: Path) -> None:
-    if folder.is_dir():
-        return
-    if folder == root:
-        raise StoreDenied(f"{root} is not there: create the folder, or mount it")
-    _make_folder(root, folder.parent)
-    with suppress(FileExistsError, FileNotFoundError):
-        folder.mkdir()
-        _sync_folder(folder.parent)
-
-
-def _replace(folder: str, name: str, data: bytes) -> None:
-    """Write an object's sidecar, whole or not at all."""
-    part = _part(folder, name)
-    file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        os.write(file, data)
-        os.fsync(file)
-        os.replace(part, f"{folder}/.{name}.meta")
-    except OSError:
-        os.unlink(part)
-        raise
-    finally:
-        os.close(file)
-
-
-def _sync_folder(folder: Path | str) -> None:
-    """A new name lasts through a power loss only when its folder is written, too."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove(root: Path, path: Path) -> None:
     # In this order: who writes the key anew waits for the object to go, so that the metadata
     # deleted here is never the new one.
     with suppress(NotADirectoryError):
-        _sidecar(path).unlink(missing_ok=True)
+        Path(sidecar(str(path))).unlink(missing_ok=True)
         path.unlink(missing_ok=True)
     _tidy(root, path.parent)
 
 
 def _unless_gone(error: OSError) -> None:
-    """`os.walk` would pass over what it may not read."""
+    """Raise what `os.walk` would ignore, unless a folder is gone."""
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
         raise error
 

@@ -1,4 +1,4 @@
-"""An object's metadata as ASCII: an S3 header carries nothing else, a msg.id may be any text."""
+"""Metadata of objects as ASCII: an S3 header carries nothing else, a msg.id may be any text."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ LIMIT = 2048 - 64
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _PLAIN = "/:+=@,!()*' "
 _BASE64 = "utf-8;base64,"
-"""Never the beginning of a percent-encoded value: that has no semicolon."""
+"""The mark of a base64 value: a percent-encoded value has no semicolon."""
 
 
 def encode(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Names are lower case, digits and hyphens; values any Unicode.
+    """Encode metadata. Names are lower case, digits and hyphens; values any Unicode.
 
     Raises InvalidRequest for other names, lone surrogates, and more than 2 KB in all.
     """
@@ -34,7 +34,7 @@ def encode(metadata: Mapping[str, str]) -> dict[str, str]:
 
 
 def decode(encoded: Mapping[str, str]) -> dict[str, str]:
-    """What `encode` was given; foreign values that it never made are read as they are."""
+    """Decode what `encode` made; read other values as they are."""
     return {name: _decode(value) for name, value in encoded.items()}
 
 

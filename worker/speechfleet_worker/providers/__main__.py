@@ -1,7 +1,7 @@
-"""The registry as JSON on stdout: ``python -m speechfleet_worker.providers``.
+"""Print the registry as JSON: ``python -m speechfleet_worker.providers``.
 
 With ``--voices MODEL``, the voices of one model. Status 2, with one line on stderr, where
-that cannot be told. For programs that must not import the worker's package.
+they are not known. For programs that must not import the worker's package.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A model of AgentScope's own (`agentscope.tts`, version 1) in our contract.
+"""Adapt a model of AgentScope's own (`agentscope.tts`, version 1) to our contract.
 
 To put one into a fleet, register a class that builds it:
 
@@ -17,13 +17,14 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
+from speechfleet.audio.buffer import AudioBuffer
+from speechfleet.audio.media_type import media_type_for
 from speechfleet.errors import IncompleteAudio
-from speechfleet.tts import AudioBuffer, Msg, TTSModelBase, TTSResponse
-from speechfleet_worker.providers.base import media_type_for
+from speechfleet.tts import Msg, TTSModelBase, TTSResponse
 
 
 class AgentScopeModel(TTSModelBase):
-    """Drives ``model`` and mends what its answers say.
+    """Drive ``model`` and mend what its answers say.
 
     ``accumulative=False`` for a model whose streamed answers hold only what is new, as those
     of AgentScope's OpenAITTSModel do. Raises IncompleteAudio where a text was answered without
@@ -81,7 +82,7 @@ class AgentScopeModel(TTSModelBase):
 
 
 class _Audio:
-    """The audio of one message, out of answers that repeat what came before, or do not."""
+    """The audio of one message, from answers that repeat earlier audio or do not."""
 
     def __init__(self, accumulative: bool) -> None:
         self._accumulative = accumulative
@@ -94,7 +95,7 @@ class _Audio:
         return len(self._buffer)
 
     def take(self, response: Any) -> bool:
-        """Whether it brought anything new."""
+        """Take a response in; tell whether it brought new audio."""
         # By item, never by attribute: in version 1 only items are right.
         source = ((response["content"] if response else None) or {}).get("source") or {}
         data: str = source.get("data") or ""
@@ -116,12 +117,12 @@ class _Audio:
 
 
 def _decoded(data: str) -> bytes:
-    """Base64 strings one after the other, each with its own padding."""
+    """Decode base64 strings that stand one after the other, each with its padding."""
     return b"".join(b64decode(run) for run in re.findall(r"[^=]+={0,2}", data))
 
 
 async def _closable(answers: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
-    """Any asynchronous iterator as a generator, closed with it where it can be."""
+    """Wrap any asynchronous iterator in a generator that closes it if possible."""
     try:
         async for answer in answers:
             yield answer

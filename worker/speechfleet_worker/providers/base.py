@@ -1,4 +1,4 @@
-"""What an adapter is: one async generator of bytes, and a description of what it can do.
+"""Base of all adapters: one async generator of bytes, and a description of the model.
 
 An adapter subclasses `ProviderModel`, declares `capabilities` and writes `speak`. This base
 turns that into the contract of `speechfleet.tts`: accumulated responses, the last flagged,
@@ -7,39 +7,53 @@ whole frames only, the four time-outs, and no silent success.
 
 from __future__ import annotations
 
-import asyncio
-import re
+import math
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager
+from copy import copy
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self, SupportsInt, cast
 
-from pydantic import BaseModel, ConfigDict
+from annotated_types import Ge, Le
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from speechfleet.errors import IncompleteAudio, ProviderTimeout
+from speechfleet.audio.buffer import BYTES_PER_SAMPLE, AudioBuffer
+from speechfleet.audio.media_type import check_shape, media_type_for
+from speechfleet.errors import (
+    IncompleteAudio,
+    InvalidRequest,
+    RequestRejected,
+    UnknownOption,
+)
+from speechfleet.provider_values import printable
 from speechfleet.settings import Settings, Timeouts
-from speechfleet.tts import BYTES_PER_SAMPLE, AudioBuffer, Msg, TTSModelBase, TTSResponse, TTSUsage
+from speechfleet.tts import Msg, TTSModelBase, TTSResponse, TTSUsage
+from speechfleet_worker.providers.timeouts import timed
+
+MAX_COUNT = 1_000_000_000
+"""The most tokens or characters that a server is believed to have counted in one call."""
 
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a model can do, as far as the fleet has to know.
+    """The abilities of a model that the fleet has to know.
 
-    ``input_limit`` counts in ``unit``, by ``count``; it is what one call may carry. ``voices``
-    empty: the server has to be asked, or takes any. ``sample_rate`` in Hz is what the provider
-    declares; the truth is read from each call.
+    ``count`` counts what the provider bills, in ``unit``. ``input_limit`` is what one call may
+    carry, as ``weight`` weighs a text; without it, ``count`` does. ``voices`` empty: the server
+    has to be asked, or takes any. ``sample_rate`` in Hz is what the provider declares; the truth
+    is read from each call.
     """
 
     input_limit: int = 4096
     unit: str = "characters"
     count: Callable[[str], int] = len
+    weight: Callable[[str], int] | None = None
     sample_rate: int = 24_000
     default_voice: str = ""
     voices: tuple[str, ...] = ()
     voice_prefixes: tuple[str, ...] = ()
-    """How the voices begin that are not listed: an account's own, cloned ones."""
+    """Beginnings of voices that are not listed: an account's own, cloned ones."""
     languages: tuple[str, ...] = ()
     streaming_input: bool = False
     streaming_output: bool = True
@@ -48,19 +62,9 @@ class Capabilities:
     segment_gap: float = 0.0
     """Seconds of silence that belong between two segments, where the provider leaves none."""
 
-
-def media_type_for(sample_rate: int, channels: int = 1) -> str:
-    """``audio/pcm;rate=24000``, with the channels where they are not one."""
-    return f"audio/pcm;rate={sample_rate}" + (f";channels={channels}" if channels != 1 else "")
-
-
-def media_type_of(media_type: str, sample_rate: int = 24_000) -> tuple[int, int]:
-    """(rate, channels) as a media type tells them: ``audio/L16; rate=16000; channels=1``.
-
-    Where it tells no rate, it is ``sample_rate``; where it tells no channels, one.
-    """
-    parameters = dict(re.findall(r";\s*(rate|channels)=\"?(\d+)", media_type))
-    return int(parameters.get("rate", sample_rate)), int(parameters.get("channels", 1))
+    def weigh(self, text: str) -> int:
+        """Weigh a text against ``input_limit``."""
+        return (self.weight or self.count)(text)
 
 
 @dataclass(frozen=True)
@@ -72,14 +76,41 @@ class Audio:
     channels: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class SpokenWord:
+    """A word and its time in one call.
+
+    Code points [text_start, text_end) of the text handed to `ProviderModel.speak` are heard from
+    ``start`` to ``end``, in seconds of that call's audio.
+    """
+
+    text_start: int
+    text_end: int
+    start: float
+    end: float
+
+
+def placed(words: Iterable[SpokenWord], characters: int, seconds: float) -> tuple[SpokenWord, ...]:
+    """Return words of a part of a call, which begins so many characters and seconds later."""
+    return tuple(
+        SpokenWord(
+            word.text_start + characters, word.text_end + characters,
+            word.start + seconds, word.end + seconds,
+        )
+        for word in words
+    )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Report:
-    """What else a call told: any part at any time; later parts add to earlier ones."""
+    """Facts about a call beside its audio; later reports add to earlier ones."""
 
     usage: TTSUsage | None = None
     request_id: str = ""
-    words: tuple[tuple[int, int, int], ...] = ()
-    """(start, end) in code points of the text, and the millisecond at which it is spoken."""
+    words: tuple[SpokenWord, ...] = ()
+    """The words whose times became known, in the order of the text."""
+    concurrent_limit: int = 0
+    """Calls at once that the account allows, where the provider says so."""
 
 
 class ProviderOptions(BaseModel):
@@ -93,6 +124,8 @@ class ProviderModel(TTSModelBase):
 
     capabilities: ClassVar[Capabilities] = Capabilities()
     Options: ClassVar[type[ProviderOptions]] = ProviderOptions
+    chooses_voice: ClassVar[bool] = False
+    """Built with the ``language`` of the job's text, by which it chooses a voice."""
 
     def __init__(
         self,
@@ -109,11 +142,50 @@ class ProviderModel(TTSModelBase):
 
     @classmethod
     def describe(cls, model_name: str) -> Capabilities:
-        """What this one model can do, without building it and without its SDK.
+        """Describe one model, without building it and without its SDK.
 
         Override where models of one provider differ; `capabilities` is what holds for any.
         """
         return cls.capabilities
+
+    @classmethod
+    def language_of_voice(cls, voice: str) -> str:
+        """Return the tag of the one language that a voice speaks; "" where it speaks any."""
+        return ""
+
+    @classmethod
+    async def check_voice(cls, model_name: str, voice: str, settings: Settings) -> None:
+        """Raise UnknownVoice, as far as it shows without a call. "" is the default voice."""
+
+    @classmethod
+    def spoken_by(cls, text: str, *, voice: str, language: str) -> tuple[str, ...]:
+        """Name the models that speak a text, where this one leaves it to others; else none."""
+        return ()
+
+    @classmethod
+    def rendering(cls, text: str, *, voice: str, language: str, settings: Settings) -> str:
+        """Name what else shapes the audio of a text: a release, a seed; "" where nothing does.
+
+        Beside model, voice and options it is hashed: audio of another rendering is not reused.
+        """
+        return ""
+
+    @classmethod
+    def speed_range(cls, model_name: str, options: Mapping[str, Any]) -> tuple[float, float]:
+        """Return the slowest and the fastest ``speed`` that the provider speaks at itself.
+
+        (1, 1) where it has no such option: the fleet stretches its audio. By default it is the
+        range of the option `speed`, as far as there is one.
+        """
+        field = cls.Options.model_fields.get("speed")
+        if field is None:
+            return 1.0, 1.0
+        bounds = {type(bound): bound for bound in field.metadata}
+        slowest, fastest = bounds.get(Ge), bounds.get(Le)
+        return (
+            float(slowest.ge) if isinstance(slowest, Ge) else 0.0,  # type: ignore[arg-type]
+            float(fastest.le) if isinstance(fastest, Le) else math.inf,  # type: ignore[arg-type]
+        )
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Mapping[str, Any]:
@@ -121,8 +193,12 @@ class ProviderModel(TTSModelBase):
         return {}
 
     async def list_voices(self) -> list[str]:
-        """The voices there are, asking the server where there is no list."""
+        """List the voices; ask the server where there is no list."""
         return sorted(self.describe(self.model_name).voices)
+
+    async def list_models(self) -> list[str]:
+        """Return the models that the server lists; [] where it cannot be asked."""
+        return []
 
     def __repr__(self) -> str:
         # Not a dataclass's: the key must not be seen.
@@ -130,16 +206,16 @@ class ProviderModel(TTSModelBase):
 
     @asynccontextmanager
     async def conversation(self) -> AsyncGenerator[ProviderModel, None]:
-        """A model for several texts that belong together, each with a `synthesize` of its own.
+        """Open a model for several texts that belong together, each with its `synthesize`.
 
-        This one, unless an adapter can speak them over one connection, which it opens now and
-        not with the first text. Errors of it are raised by `synthesize`.
+        It is this one, unless an adapter can speak them over one connection, which it opens now
+        and not with the first text; `synthesize` raises the errors of that connection.
         """
         yield self
 
     @property
     def speaks_as_pushed(self) -> bool:
-        """Whether a session pushes its text as it comes, and the provider decides when to speak.
+        """Tell whether a session pushes text as it comes, and the provider decides when to speak.
 
         Text and audio then align only at the end: what is lost is spoken from the beginning.
         """
@@ -147,16 +223,39 @@ class ProviderModel(TTSModelBase):
 
     @abstractmethod
     def speak(self, text: str) -> AsyncGenerator[Audio | Report, None]:
-        """One call: the audio of ``text`` (not empty, within the limit) as it arrives.
+        """Make one call: yield the audio of ``text`` (not empty, within the limit) as it arrives.
 
         Raises ProviderError, mapped and with ``retryable`` decided. Returning means that the
         provider said it was done. Closing the generator closes the connection at once.
         """
 
+    def with_options(self, **changes: Any) -> Self:
+        """Return a model of the same account with other options (and ``voice``).
+
+        Raises UnknownOption, and InvalidRequest naming an option with a wrong value.
+        """
+        clone = copy(self)
+        clone.voice = str(changes.pop("voice", None) or self.voice)
+        changed = {**self.options.model_dump(exclude_unset=True), **changes}
+        clone.options = validated_options(self.Options, changed)
+        clone.take_options()
+        return clone
+
+    def take_options(self) -> None:
+        """Derive what depends on the options; an adapter that does so overrides this."""
+
     async def synthesize(
         self, msg: Msg | None = None, **kwargs: Any
     ) -> TTSResponse | AsyncGenerator[TTSResponse, None]:
-        responses = self._responses(msg.text() if msg else "")
+        """Speak a text; see `TTSModelBase.synthesize`. Keywords are options for this call.
+
+        Without a message there is nothing to stream: one response without audio.
+        """
+        if kwargs:
+            return await self.with_options(**kwargs).synthesize(msg)
+        if msg is None:
+            return TTSResponse()
+        responses = self._responses(msg.text())
         if self.stream:
             return responses
         last = TTSResponse()
@@ -168,7 +267,7 @@ class ProviderModel(TTSModelBase):
     async def _responses(self, text: str) -> AsyncGenerator[TTSResponse, None]:
         call = Utterance()
         if text.strip():
-            async with aclosing(timed(self.speak(text), self.timeouts)) as parts:
+            async with aclosing(timed(self.speak(text), self.timeouts, _is_audio)) as parts:
                 async for part in parts:
                     if isinstance(part, Report):
                         call.report(part)
@@ -184,7 +283,7 @@ class Utterance:
 
     buffer: AudioBuffer = field(default_factory=AudioBuffer)
     odd: bytes = b""
-    sample_rate: int = 0
+    sample_rate: int | None = None
     channels: int = 1
     media_type: str = media_type_for(24_000)
     usage: TTSUsage | None = None
@@ -192,9 +291,15 @@ class Utterance:
 
     def take(self, audio: Audio) -> bool:
         """Append whole frames, carry the rest; whether anything was appended."""
-        if audio.sample_rate != self.sample_rate or audio.channels != self.channels:
-            if self.sample_rate:
+        if (audio.sample_rate, audio.channels) != (self.sample_rate, self.channels):
+            if self.sample_rate is not None:
                 raise IncompleteAudio("the provider changed its sample rate within one call")
+            try:
+                check_shape(audio.sample_rate, audio.channels)
+            except ValueError as error:
+                raise RequestRejected(
+                    f"the provider sent {error}", code="unsupported_audio"
+                ) from None
             self.sample_rate, self.channels = audio.sample_rate, audio.channels
             self.media_type = media_type_for(audio.sample_rate, audio.channels)
         data = self.odd + audio.data if self.odd else audio.data
@@ -207,7 +312,9 @@ class Utterance:
     def report(self, report: Report) -> None:
         self.usage = report.usage or self.usage
         if report.request_id:
-            self.metadata["request_id"] = report.request_id
+            self.metadata["request_id"] = printable(report.request_id)
+        if report.concurrent_limit > 0:
+            self.metadata["concurrent_limit"] = report.concurrent_limit
         if report.words:
             self.metadata["words"] = (*self.metadata.get("words", ()), *report.words)
 
@@ -223,8 +330,40 @@ class Utterance:
         return response
 
 
+def bounded_count(value: object) -> int:
+    """Read a number of tokens or characters as a server tells it; 0 where it is none."""
+    try:
+        count = int(cast("SupportsInt", value))
+    except (TypeError, ValueError, OverflowError):
+        return 0
+    return min(max(count, 0), MAX_COUNT)
+
+
+def validated_options(kind: type[ProviderOptions], options: Mapping[str, Any]) -> ProviderOptions:
+    """Check options. Raises UnknownOption with near matches, InvalidRequest naming the value."""
+    try:
+        return kind.model_validate(options)
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        for problem in problems:
+            if problem["type"] == "extra_forbidden":
+                raise unknown_option(str(problem["loc"][0]), kind.model_fields) from None
+        where = ".".join(str(part) for part in problems[0]["loc"])
+        raise InvalidRequest(f"option {where!r}: {problems[0]['msg']}") from None
+
+
+def unknown_option(name: str, known: Iterable[str]) -> UnknownOption:
+    """Make the error for an option that the model does not take."""
+    names = list(known)
+    return UnknownOption(name, names, note="" if names else "(the model takes none)")
+
+
+def _is_audio(part: Audio | Report) -> bool:
+    return isinstance(part, Audio)
+
+
 def capabilities_of(model: TTSModelBase) -> Capabilities:
-    """An adapter's own; those that somebody's own class declares; else the defaults."""
+    """Return the abilities that a model's class declares; else the defaults."""
     if isinstance(model, ProviderModel):
         return model.describe(model.model_name)
     declared = getattr(model, "capabilities", None)
@@ -232,86 +371,7 @@ def capabilities_of(model: TTSModelBase) -> Capabilities:
 
 
 def speaks_as_pushed(model: TTSModelBase) -> bool:
-    """See `ProviderModel`; somebody's own class does so if it takes streaming input."""
+    """Tell whether the model takes text as it is pushed; see `ProviderModel`."""
     if isinstance(model, ProviderModel):
         return model.speaks_as_pushed
     return model.supports_streaming_input
-
-
-async def timed(
-    parts: AsyncGenerator[Audio | Report, None], timeouts: Timeouts
-) -> AsyncGenerator[Audio | Report, None]:
-    """The same parts, or ProviderTimeout naming which of the time-outs passed."""
-    watch = Watch(timeouts)
-    async with aclosing(parts):
-        try:
-            while True:
-                with watch:
-                    part = await anext(parts)
-                if isinstance(part, Audio):
-                    watch.limit, watch.what = timeouts.silence, "silence between chunks"
-                yield part
-        except StopAsyncIteration:
-            return
-        finally:
-            watch.close()
-
-
-class Watch:
-    """Each ``with`` is one wait, cancelled when its time is over.
-
-    `asyncio.timeout` would do, were it not that a timer for each chunk costs as much as the
-    chunk itself. Here one timer serves a whole call: it looks at the deadline when it rings,
-    and as a rule finds it moved on.
-    """
-
-    def __init__(self, timeouts: Timeouts) -> None:
-        self.limit, self.what = timeouts.first_audio, "first audio"
-        self._call = timeouts.call
-        self._loop = asyncio.get_running_loop()
-        self._end = self._loop.time() + timeouts.call
-        self._deadline = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-        self._task: asyncio.Task[Any] | None = None
-        self._cancelling = 0
-        self._expired = False
-
-    def __enter__(self) -> None:
-        self._task = asyncio.current_task()
-        self._cancelling = self._task.cancelling() if self._task else 0
-        self._deadline = min(self._loop.time() + self.limit, self._end)
-        if self._timer is None or self._timer.when() > self._deadline:
-            self._ring_at_deadline()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        task, self._task = self._task, None
-        if not self._expired or task is None:
-            return
-        # As in `asyncio.timeout`: somebody else's cancellation goes before ours.
-        if task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-            whole = self._deadline == self._end
-            name, seconds = ("whole call", self._call) if whole else (self.what, self.limit)
-            raise ProviderTimeout(f"{name}: nothing came within {seconds:g} s") from None
-
-    def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _ring_at_deadline(self) -> None:
-        self.close()
-        self._timer = self._loop.call_at(self._deadline, self._ring)
-
-    def _ring(self) -> None:
-        self._timer = None
-        if self._task is None:  # nobody waits now; the next wait sets the timer again
-            return
-        if self._loop.time() < self._deadline:
-            self._ring_at_deadline()
-        else:
-            self._expired = True
-            self._task.cancel()

@@ -1,4 +1,4 @@
-"""SDK clients: one for each (event loop, account), shared by all calls, closed with the loop."""
+"""Keep one SDK client for each event loop and account, closed with the loop."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LoopClients(Generic[Client]):
         ] = WeakKeyDictionary()
 
     async def get(self, account: Hashable, make: Callable[[], Client]) -> Client:
-        """This loop's client of ``account``, made where there is none yet."""
+        """Return this loop's client of ``account``; make it where there is none yet."""
         clients = self._kept.setdefault(asyncio.get_running_loop(), {})
         if account not in clients:
             keeper = self._keep(account, make())
@@ -49,7 +49,7 @@ class LoopClients(Generic[Client]):
 
 
 def account(arguments: Mapping[str, Any]) -> str:
-    """One word for a client's arguments: calls with equal ones share a client.
+    """Make a key of a client's arguments: calls with equal ones share a client.
 
     Objects count by identity, which is safe because the client keeps them alive.
     """

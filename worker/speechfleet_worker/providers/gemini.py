@@ -6,11 +6,12 @@ https://ai.google.dev/gemini-api/docs/speech-generation
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from pydantic import Field, ValidationError, field_validator
 
@@ -19,11 +20,12 @@ from speechfleet.errors import (
     IncompleteAudio,
     MissingExtra,
     ProviderError,
-    ProviderTimeout,
     ProviderUnavailable,
     RequestRejected,
+    UnknownModel,
     UnknownVoice,
 )
+from speechfleet.provider_billing import tokens
 from speechfleet.settings import Timeouts
 from speechfleet.tts import TTSUsage
 from speechfleet_worker.providers.base import (
@@ -32,10 +34,18 @@ from speechfleet_worker.providers.base import (
     ProviderModel,
     ProviderOptions,
     Report,
+    bounded_count,
 )
 from speechfleet_worker.providers.clients import LoopClients, account
-from speechfleet_worker.providers.failures import failure, retry_after
+from speechfleet_worker.providers.failures import (
+    failure,
+    retry_after,
+    seconds_in,
+    shown_address,
+    unreachable,
+)
 from speechfleet_worker.providers.pcm import PcmReader
+from speechfleet_worker.providers.timeouts import connect_timeout
 
 if TYPE_CHECKING:
     import httpx2
@@ -48,17 +58,14 @@ VOICES = tuple(
     "Erinome Fenrir Gacrux Iapetus Kore Laomedeia Leda Orus Puck Pulcherrima Rasalgethi "
     "Sadachbia Sadaltager Schedar Sulafat Umbriel Vindemiatrix Zephyr Zubenelgenubi".split()
 )
+_MODEL_NAME = re.compile(r"[A-Za-z0-9._-]+")
+"""A name becomes part of the URL: nothing in it may lead to another address."""
 REFUSALS = frozenset({"SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "RECITATION"})
 """Ends that the same text will meet again. Any other but STOP may succeed later."""
 
 
-def _tokens(text: str) -> int:
-    """An upper guess without a tokenizer: three bytes a token."""
-    return -(-len(text.encode("utf-8", "replace")) // 3)
-
-
 class GeminiOptions(ProviderOptions):
-    """What `GeminiTTSModel` can be told beside text and voice."""
+    """Options of `GeminiTTSModel` beside text and voice."""
 
     instructions: str | None = Field(None, description="how to speak; put before the text")
     language_code: str | None = Field(None, description="e.g. en-US; else found in the text")
@@ -96,7 +103,7 @@ class _SdkClient:
     async def answers(
         self, request: Mapping[str, Any]
     ) -> AsyncGenerator[GenerateContentResponse, None]:
-        """The answers of one streamed call; closing this closes its connection.
+        """Yield the answers of one streamed call; closing this closes its connection.
 
         Closing the SDK's iterator would not: what it is made of refers to itself, and so
         waits for the garbage collector.
@@ -137,7 +144,7 @@ class GeminiTTSModel(ProviderModel):
         # The model takes 8192, but no more than 16384 tokens of audio come out: 25 a second.
         input_limit=1024,
         unit="tokens",
-        count=_tokens,
+        count=tokens,
         sample_rate=24_000,
         default_voice="Kore",
         voices=VOICES,
@@ -160,11 +167,17 @@ class GeminiTTSModel(ProviderModel):
         timeouts: Timeouts | None = None,
         options: GeminiOptions | None = None,
     ) -> None:
-        super().__init__(model_name, stream, voice, timeouts, options)
-        self._settings = options or GeminiOptions()
+        if not _MODEL_NAME.fullmatch(model_name):
+            raise UnknownModel(
+                f"gemini/{model_name}", note="(letters, digits, '.', '_' and '-' are taken)"
+            )
+        super().__init__(model_name, stream, voice, timeouts, options or GeminiOptions())
         environ = os.environ
         self._key = api_key or environ.get("GOOGLE_API_KEY") or environ.get("GEMINI_API_KEY", "")
         self._base_url = base_url or environ.get("GOOGLE_GEMINI_BASE_URL") or None
+        self._address = shown_address(
+            self._base_url or "https://generativelanguage.googleapis.com"
+        )
         self._client_kwargs = dict(client_kwargs or {})
         self._account = account(
             {
@@ -177,16 +190,20 @@ class GeminiTTSModel(ProviderModel):
         self._generate_kwargs = dict(generate_kwargs or {})
         self._sample_rate = sample_rate or self.capabilities.sample_rate
 
+    @property
+    def _options(self) -> GeminiOptions:
+        return cast("GeminiOptions", self.options)
+
     async def speak(self, text: str) -> AsyncGenerator[Audio | Report, None]:
         client = await self._client()
         answer = _Answer(text, self._sample_rate)
-        how = self._settings.instructions
+        how = self._options.instructions
         request: dict[str, Any] = {
             "model": self.model_name,
             "contents": f"{how}\n\n{text}" if how else text,
             "config": self._config(),
         }
-        with _mapped(self._key, self.timeouts):
+        with _mapped(self._key, self._address, self.timeouts):
             if self.stream:
                 async with aclosing(client.answers(request)) as responses:
                     async for response in responses:
@@ -206,7 +223,7 @@ class GeminiTTSModel(ProviderModel):
             prebuilt = types.PrebuiltVoiceConfig(voice_name=name)
             return types.VoiceConfig(prebuilt_voice_config=prebuilt)
 
-        options = self._settings
+        options = self._options
         speech = types.SpeechConfig(language_code=options.language_code)
         if options.speakers:
             voices = [
@@ -262,7 +279,7 @@ class GeminiTTSModel(ProviderModel):
 
 
 class _Answer:
-    """What one call answered, in one piece or in many."""
+    """The answer of one call, in one piece or in many."""
 
     def __init__(self, text: str, sample_rate: int) -> None:
         self._characters = len(text)
@@ -271,7 +288,7 @@ class _Answer:
         self._end = ""
 
     def parts(self, response: GenerateContentResponse) -> Iterator[Audio | Report]:
-        """Raises RequestRejected and IncompleteAudio where the answer says that it is none."""
+        """Yield the parts of an answer. Raises RequestRejected and IncompleteAudio."""
         blocked = response.prompt_feedback and response.prompt_feedback.block_reason
         if blocked:
             raise RequestRejected(f"the text was blocked: {blocked}", provider_code=str(blocked))
@@ -287,14 +304,14 @@ class _Answer:
         yield Report(
             request_id=response.response_id or "",
             usage=TTSUsage(
-                input_tokens=(usage and usage.prompt_token_count) or 0,
-                output_tokens=(usage and usage.candidates_token_count) or 0,
+                input_tokens=bounded_count(usage and usage.prompt_token_count),
+                output_tokens=bounded_count(usage and usage.candidates_token_count),
                 characters=self._characters,
             ),
         )
 
     def finish(self) -> Audio | None:
-        """The last bytes, if the answer ended as it should."""
+        """Return the last bytes, if the answer ended as it should."""
         if self._end in REFUSALS:
             raise RequestRejected(f"refused to speak: {self._end}", provider_code=self._end)
         if self._end != "STOP":
@@ -312,8 +329,8 @@ class _Answer:
 
 
 @contextmanager
-def _mapped(key: str, timeouts: Timeouts) -> Iterator[None]:
-    """The one place where the SDK's errors, and its transport's, become ours."""
+def _mapped(key: str, address: str, timeouts: Timeouts) -> Iterator[None]:
+    """Turn the SDK's errors, and its transport's, into ours; nothing else does."""
     import httpx2
     from google.genai import errors
 
@@ -322,10 +339,11 @@ def _mapped(key: str, timeouts: Timeouts) -> Iterator[None]:
     except errors.APIError as error:
         raise _refused(error, key) from None
     except httpx2.TimeoutException:
-        message = f"connect: no connection within {timeouts.connect:g} s"
-        raise ProviderTimeout(message) from None
+        raise connect_timeout(timeouts.connect, address) from None
+    except httpx2.ConnectError as error:
+        raise unreachable(address, error) from None
     except httpx2.HTTPError as error:
-        raise ProviderUnavailable(f"the connection broke: {error}") from None
+        raise ProviderUnavailable(f"the connection to {address} broke: {error}") from None
     except (errors.UnknownApiResponseError, ValidationError):
         raise IncompleteAudio("an answer that does not parse") from None
 
@@ -352,8 +370,5 @@ def _retry_delay(details: list[dict[str, Any]], headers: Mapping[str, str]) -> f
     for detail in details:
         delay = str(detail.get("retryDelay", ""))
         if delay.endswith("s"):
-            try:
-                return float(delay[:-1])
-            except ValueError:
-                break
+            return seconds_in(delay[:-1])
     return retry_after(headers)

@@ -5,24 +5,21 @@ https://platform.openai.com/docs/api-reference/audio/createSpeech
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from speechfleet.audio.media_type import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
+from speechfleet.bounds import NAME_CHARACTERS
 from speechfleet.errors import (
     AuthenticationFailed,
     IncompleteAudio,
     MissingExtra,
-    ProviderError,
-    ProviderTimeout,
-    ProviderUnavailable,
-    QuotaExceeded,
 )
+from speechfleet.provider_values import printable
 from speechfleet.settings import Timeouts
 from speechfleet.tts import TTSUsage
 from speechfleet_worker.providers.base import (
@@ -31,30 +28,37 @@ from speechfleet_worker.providers.base import (
     ProviderModel,
     ProviderOptions,
     Report,
+    bounded_count,
 )
 from speechfleet_worker.providers.clients import LoopClients, account
-from speechfleet_worker.providers.failures import failure, kind_of, readable, retry_after
+from speechfleet_worker.providers.failures import (
+    shown_address,
+)
+from speechfleet_worker.providers.openai_errors import mapped, not_audio, said
 from speechfleet_worker.providers.pcm import PcmReader
 from speechfleet_worker.providers.sse import decoded, event_in
 
 if TYPE_CHECKING:
-    from openai import APIStatusError, AsyncAPIResponse, AsyncOpenAI
+    from openai import AsyncAPIResponse, AsyncOpenAI
 
 OLD_VOICES = ("alloy", "ash", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer")
 VOICES = tuple(sorted((*OLD_VOICES, "ballad", "cedar", "marin", "verse")))
 MODEL_VOICES: Mapping[str, tuple[str, ...]] = {"gpt-4o-mini-tts": VOICES, "tts-1": OLD_VOICES}
 """By the beginning of the model's name. Other models are other servers', voices unknown."""
 
-QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
+MOST_NAMES = 10_000
+"""Voices or models that are taken of a server's list."""
+OWN_FIELDS = frozenset({"model", "input", "voice", "response_format", "stream_format", "stream"})
+"""Fields that are counted, limited and priced: ``extra_body`` must not replace them."""
 
 
-def _count(text: str) -> int:
-    """Characters; 2000 tokens, guessed at three bytes each, weigh as much as 4096 of them."""
+def _weight(text: str) -> int:
+    """Count characters; 2000 tokens, of three bytes each, weigh as much as 4096 characters."""
     return max(len(text), len(text.encode("utf-8", "replace")) * 4096 // 6000)
 
 
 class OpenAIOptions(ProviderOptions):
-    """What `OpenAITTSModel` can be told beside text and voice."""
+    """Options of `OpenAITTSModel` beside text and voice."""
 
     speed: float | None = Field(None, ge=0.25, le=4.0)
     instructions: str | None = Field(None, description="how to speak; not for tts-1*")
@@ -62,8 +66,21 @@ class OpenAIOptions(ProviderOptions):
         "pcm", description="wav where a server does not tell the rate of its PCM"
     )
     stream_format: Literal["sse"] | None = None
-    sample_rate: int | None = Field(None, gt=0, description="of the server's raw PCM, in Hz")
+    sample_rate: int | None = Field(
+        None,
+        ge=MIN_SAMPLE_RATE,
+        le=MAX_SAMPLE_RATE,
+        description="of the server's raw PCM, in Hz",
+    )
     extra_body: dict[str, Any] | None = Field(None, description="a server's own fields")
+
+    @field_validator("extra_body")
+    @classmethod
+    def _adds_only(cls, extra: dict[str, Any] | None) -> dict[str, Any] | None:
+        for name in extra or {}:
+            if name.lower() in OWN_FIELDS:
+                raise ValueError(f"{name!r} is given by the request itself; leave it out here")
+        return extra
 
 
 class OpenAITTSModel(ProviderModel):
@@ -79,7 +96,7 @@ class OpenAITTSModel(ProviderModel):
 
     capabilities: ClassVar[Capabilities] = Capabilities(
         input_limit=4096,
-        count=_count,
+        weight=_weight,
         sample_rate=24_000,
         default_voice="alloy",
         voice_prefixes=("voice_",),
@@ -100,12 +117,12 @@ class OpenAITTSModel(ProviderModel):
         base_url: str | None = None,
         sample_rate: int | None = None,
         timeouts: Timeouts | None = None,
-        options: OpenAIOptions | None = None,
+        options: ProviderOptions | None = None,
     ) -> None:
-        options = options or OpenAIOptions()
         super().__init__(model_name, stream, voice, timeouts, options)
         self._key = api_key or os.environ.get("OPENAI_API_KEY", "")
         self._base_url = base_url or os.environ.get("OPENAI_BASE_URL") or None
+        self._address = shown_address(self._base_url or "https://api.openai.com/v1")
         self._client_arguments = {
             "api_key": self._key,
             "base_url": self._base_url,
@@ -113,8 +130,14 @@ class OpenAITTSModel(ProviderModel):
             "max_retries": 0,  # retries have one owner, and that is the queue
         }
         self._account = account(self._client_arguments)
-        self._fields = self._fields_of(options) | dict(generate_kwargs or {})
-        self._sample_rate = options.sample_rate or sample_rate or self.capabilities.sample_rate
+        self._generate_kwargs = dict(generate_kwargs or {})
+        self._declared_rate = sample_rate or self.capabilities.sample_rate
+        self.take_options()
+
+    def take_options(self) -> None:
+        options = cast("OpenAIOptions", self.options)
+        self._fields = self._fields_of(options) | self._generate_kwargs
+        self._sample_rate = options.sample_rate or self._declared_rate
 
     @classmethod
     def describe(cls, model_name: str) -> Capabilities:
@@ -125,7 +148,7 @@ class OpenAITTSModel(ProviderModel):
 
     async def speak(self, text: str) -> AsyncGenerator[Audio | Report, None]:
         client = await self._client()
-        with _mapped(self._key, self.timeouts):
+        with mapped(self._key, self._address, self.timeouts):
             async with client.audio.speech.with_streaming_response.create(
                 input=text, timeout=self._limits(), **self._fields
             ) as response:
@@ -133,7 +156,7 @@ class OpenAITTSModel(ProviderModel):
                 yield Report(usage=usage, request_id=response.request_id or "")
                 media_type = response.headers.get("content-type", "").lower()
                 if media_type.startswith(("application/json", "text/html", "text/plain")):
-                    raise _not_audio(media_type, await response.read(), self._key)
+                    raise not_audio(media_type, await response.read(), self._key)
                 # By what the answer says that it is, whatever was asked for.
                 body: _Events | _Bytes
                 if media_type.startswith("text/event-stream"):
@@ -147,25 +170,34 @@ class OpenAITTSModel(ProviderModel):
                     yield part
 
     async def list_voices(self) -> list[str]:
-        """Those of ``GET /audio/voices``, which compatible servers have; else the known ones."""
-        from openai import NotFoundError
-
+        """List the voices of ``GET /audio/voices``; the known ones where a server lacks it."""
         if not self._base_url:
             return await super().list_voices()
-        client = await self._client()
-        with _mapped(self._key, self.timeouts):
-            try:
-                answer: Any = await client.get(
-                    "/audio/voices", cast_to=object, options={"timeout": self._limits()}
-                )
-            except NotFoundError:
-                return await super().list_voices()
+        answer = await self._listed("/audio/voices")
+        if answer is None:
+            return await super().list_voices()
         voices = answer.get("voices", []) if isinstance(answer, dict) else answer
-        names = (v.get("id") or v.get("name") if isinstance(v, dict) else v for v in voices)
-        return sorted(str(name) for name in names if name)
+        return sorted(_names(voices))
+
+    async def list_models(self) -> list[str]:
+        """Return the models of ``GET /models``."""
+        answer = await self._listed("/models")
+        models = answer.get("data", []) if isinstance(answer, dict) else []
+        return sorted(_names(models))
+
+    async def _listed(self, path: str) -> Any:
+        """Return the JSON at a path of the server; None where the server has no such path."""
+        from openai import NotFoundError
+
+        client = await self._client()
+        with mapped(self._key, self._address, self.timeouts):
+            try:
+                return await client.get(path, cast_to=object, options={"timeout": self._limits()})
+            except NotFoundError:
+                return None
 
     def _fields_of(self, options: OpenAIOptions) -> dict[str, Any]:
-        """Only what was set: compatible servers refuse fields that they do not know."""
+        """Collect the fields that were set: compatible servers refuse unknown ones."""
         custom = self.voice.startswith(self.capabilities.voice_prefixes)
         fields = {"model": self.model_name, "voice": {"id": self.voice} if custom else self.voice}
         return fields | options.model_dump(exclude_none=True, exclude={"sample_rate"})
@@ -177,15 +209,25 @@ class OpenAITTSModel(ProviderModel):
         return Timeout(None, connect=self.timeouts.connect)
 
     async def _client(self) -> AsyncOpenAI:
-        try:
-            from openai import AsyncOpenAI
-        except ModuleNotFoundError:
-            raise MissingExtra("OpenAITTSModel", "openai") from None
         if not self._key:
             raise AuthenticationFailed("no key: set OPENAI_API_KEY, or pass api_key")
-        return await self._clients.get(
-            self._account, lambda: AsyncOpenAI(**self._client_arguments)
-        )
+        return await self._clients.get(self._account, self._make_client)
+
+    def _make_client(self) -> AsyncOpenAI:
+        try:
+            from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+        except ModuleNotFoundError:
+            raise MissingExtra("OpenAITTSModel", "openai") from None
+        # A server that redirects could have a worker ask anything that it reaches.
+        http_client = DefaultAsyncHttpxClient(follow_redirects=False)
+        return AsyncOpenAI(**{"http_client": http_client, **self._client_arguments})
+
+
+def _names(items: Any) -> Iterator[str]:
+    """Yield the names in a list of strings or of objects with an ``id`` or ``name``."""
+    for item in items[:MOST_NAMES] if isinstance(items, list) else ():
+        if name := (item.get("id") or item.get("name")) if isinstance(item, dict) else item:
+            yield printable(name, NAME_CHARACTERS)
 
 
 class _Bytes:
@@ -228,85 +270,14 @@ class _Events:
             case "speech.audio.done":
                 self._done = True
                 tokens = event.get("usage") or {}
-                self._usage.input_tokens = int(tokens.get("input_tokens") or 0)
-                self._usage.output_tokens = int(tokens.get("output_tokens") or 0)
+                self._usage.input_tokens = bounded_count(tokens.get("input_tokens"))
+                self._usage.output_tokens = bounded_count(tokens.get("output_tokens"))
                 return Report(usage=self._usage)
             case _ if "error" in event:
-                raise _said(event, self._key)
+                raise said(event, self._key)
         return None
 
     def finish(self) -> Audio | None:
         if not self._done:
             raise IncompleteAudio('the events ended without "speech.audio.done"')
         return self._reader.finish()
-
-
-# --- errors ---------------------------------------------------------------------------------
-
-
-@contextmanager
-def _mapped(key: str, timeouts: Timeouts) -> Iterator[None]:
-    """The one place where the SDK's errors, and its transport's, become ours."""
-    import httpx2
-    import openai
-
-    try:
-        yield
-    except openai.APIStatusError as error:
-        raise _refused(error, key) from None
-    except (openai.APITimeoutError, httpx2.TimeoutException):
-        message = f"connect: no connection within {timeouts.connect:g} s"
-        raise ProviderTimeout(message) from None
-    except openai.APIConnectionError as error:
-        cause = type(error.__cause__ or error).__name__
-        raise ProviderUnavailable(f"the server cannot be reached ({cause})") from None
-    except httpx2.HTTPError as error:
-        raise ProviderUnavailable(f"the connection broke: {error}") from None
-    except openai.OpenAIError as error:
-        raise ProviderError(readable(str(error), (key,))) from None
-
-
-def _refused(error: APIStatusError, key: str) -> ProviderError:
-    code, message = _code_and_message(error.body)
-    return failure(
-        error.status_code,
-        message,
-        kind=QuotaExceeded if code in QUOTA_CODES else None,
-        provider_code=code,
-        request_id=error.request_id or "",
-        retry_after=retry_after(error.response.headers),
-        secrets=(key,),
-    )
-
-
-def _not_audio(media_type: str, body: bytes, key: str) -> ProviderError:
-    """200, and no audio: some servers say in the body what their status should have said."""
-    try:
-        return _said(json.loads(body), key)
-    except ValueError:
-        return IncompleteAudio(f"the server answered with {media_type.partition(';')[0]}")
-
-
-def _said(body: object, key: str) -> ProviderError:
-    """An error that came without a status of its own."""
-    code, message = _code_and_message(body)
-    status = int(code) if code.isdecimal() and 400 <= int(code) < 600 else 0
-    kind = QuotaExceeded if code in QUOTA_CODES else kind_of(status) if status else None
-    return failure(
-        status or 200,
-        message or "the server answered without audio",
-        kind=kind or IncompleteAudio,
-        provider_code=code,
-        secrets=(key,),
-    )
-
-
-def _code_and_message(body: object) -> tuple[str, str]:
-    """Out of OpenAI's ``error`` object, and the ``detail`` of those who imitate it."""
-    inner = body
-    if isinstance(body, dict):
-        inner = body.get("error") or body.get("detail") or body
-    if isinstance(inner, dict):
-        code = inner.get("code") or inner.get("error") or inner.get("type") or ""
-        return str(code), str(inner.get("message") or inner.get("detail") or "")
-    return "", inner if isinstance(inner, str) else json.dumps(inner)

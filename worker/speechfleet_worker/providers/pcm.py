@@ -1,31 +1,40 @@
-"""What a server sends where PCM was asked for: PCM, or a WAV around it, at a rate it tells."""
+"""Read PCM out of what a server sends: raw, or a WAV around it, at the rate that it tells."""
 
 from __future__ import annotations
 
-import struct
+from speechfleet.audio import wav
+from speechfleet.audio.media_type import shape_of
+from speechfleet.errors import IncompleteAudio, ProviderError, RequestRejected
+from speechfleet_worker.providers.base import Audio
 
-from speechfleet.errors import IncompleteAudio, RequestRejected
-from speechfleet_worker.providers.base import Audio, media_type_of
-
-LONGEST_HEADER = 64 << 10
-UNKNOWN_SIZE = 0x7FFF_0000
-"""From here on, and 0, a streamed WAV means that it does not know its size."""
+LONGEST_HEADER_BYTES = 64 << 10
+MAGIC_BYTES = 12
+"""Bytes that tell one format from another."""
 OTHER_FORMATS = {b"OggS": "Ogg", b"fLaC": "FLAC", b"ID3": "MP3"}
 
 
-class PcmReader:
-    """Raw s16le PCM out of one body, without I/O.
+def unsupported_audio(error: ValueError) -> ProviderError:
+    """Make the error for audio whose rate, channels or sample format the fleet does not take."""
+    return RequestRejected(f"the server sent {error}", code="unsupported_audio")
 
-    The rate is, in this order, that of a RIFF header, of the media type, the one declared.
+
+class PcmReader:
+    """Read the raw s16le PCM of one body, without I/O.
+
+    The rate is that of a RIFF header, else of the media type, else the one declared. Raises
+    RequestRejected for a media type whose rate is no speech.
     """
 
     def __init__(self, media_type: str, sample_rate: int) -> None:
-        self._rate, self._channels = media_type_of(media_type.lower(), sample_rate)
+        try:
+            self._rate, self._channels = shape_of(media_type, sample_rate)
+        except ValueError as error:
+            raise unsupported_audio(error) from None
         self._head: bytes | None = b""
         self._left: int | None = None
 
     def feed(self, data: bytes) -> Audio | None:
-        """The audio in the next bytes, None where there is none yet.
+        """Return the audio in the next bytes, None where there is none yet.
 
         Raises RequestRejected where the bytes are no PCM at all.
         """
@@ -41,7 +50,10 @@ class PcmReader:
         return Audio(data, self._rate, self._channels) if data else None
 
     def finish(self) -> Audio | None:
-        """Bytes held back so far. Raises IncompleteAudio where a WAV ended before its size."""
+        """Return the bytes held back so far.
+
+        Raises IncompleteAudio where a WAV ended before its size.
+        """
         if self._left:
             raise IncompleteAudio(f"the WAV ended {self._left} bytes before its size")
         held, self._head = self._head, None
@@ -50,30 +62,21 @@ class PcmReader:
         return Audio(held, self._rate, self._channels) if held else None
 
     def _audio_after_header(self, head: bytes) -> bytes | None:
-        """What follows the header, None where more is needed to tell."""
-        if len(head) < 12:
+        """Return what follows the header, None where more is needed to tell."""
+        if len(head) < MAGIC_BYTES:
             return None
         for magic, name in OTHER_FORMATS.items():
             if head.startswith(magic):
                 raise RequestRejected(f"the server sent {name} where PCM was asked for")
-        if not (head.startswith(b"RIFF") and head[8:12] == b"WAVE"):
+        if not wav.is_wav(head):
             return head
-        at = 12
-        while len(head) >= at + 8:
-            name, size = struct.unpack_from("<4sI", head, at)
-            at += 8
-            if name == b"data":
-                self._left = None if size == 0 or size >= UNKNOWN_SIZE else size
-                return head[at:]
-            if name == b"fmt " and len(head) >= at + 16:
-                self._read_format(head, at)
-            at += size + size % 2
-        if len(head) > LONGEST_HEADER:
-            raise IncompleteAudio("a WAV without audio")
-        return None
-
-    def _read_format(self, head: bytes, at: int) -> None:
-        code, self._channels, self._rate, _, _, bits = struct.unpack_from("<HHIIHH", head, at)
-        # 0xFFFE is WAVE_FORMAT_EXTENSIBLE, which wraps plain PCM as a rule.
-        if code not in (1, 0xFFFE) or bits != 16:
-            raise RequestRejected(f"the server sent a WAV of format {code} with {bits} bits")
+        try:
+            header = wav.stream_header(head)
+        except ValueError as error:
+            raise unsupported_audio(error) from None
+        if header is None:
+            if len(head) > LONGEST_HEADER_BYTES:
+                raise IncompleteAudio("a WAV without audio")
+            return None
+        self._rate, self._channels, self._left = header.sample_rate, header.channels, header.size
+        return head[header.start :]

@@ -10,35 +10,38 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
-from pydantic import ValidationError
-
 from speechfleet.errors import (
     AuthenticationFailed,
-    InvalidRequest,
     MisconfiguredError,
     MissingExtra,
     UnknownModel,
-    UnknownOption,
     UnknownVoice,
 )
 from speechfleet.settings import Endpoint, Settings
 from speechfleet.tts import TTSModelBase
-from speechfleet_worker.providers.base import Capabilities, ProviderModel, ProviderOptions
+from speechfleet_worker.providers.base import (
+    Capabilities,
+    ProviderModel,
+    unknown_option,
+    validated_options,
+)
 from speechfleet_worker.providers.built_in import BUILT_IN, BuiltIn, importable
+from speechfleet_worker.providers.speed import SPEED, split_speed
 
 GROUP = "speechfleet.providers"
 NO_KEY = "none"
-"""What an endpoint without ``key_env`` gets: the SDKs insist on a key, such servers ignore it."""
+"""The key of an endpoint without ``key_env``: the SDKs insist on one, such servers ignore it."""
 
 
 @dataclass(frozen=True)
 class Availability:
-    """Whether this process can serve a provider. ``reason``: what to do, "" where it can."""
+    """A provider's readiness in this process. ``reason``: what to do, "" where it is ready."""
 
     provider: str
     sdk: bool
@@ -54,14 +57,14 @@ def split(model: str) -> tuple[str, str]:
     """``openai/gpt-4o-mini-tts`` at the first slash. Raises UnknownModel with near matches."""
     provider, _, name = model.partition("/")
     if not (provider and name):
-        raise UnknownModel(model, _examples(), hint="(a model is named provider/model)")
+        raise UnknownModel(model, _examples(), note="(a model is named provider/model)")
     return provider, name
 
 
 def available(
     settings: Settings, environ: Mapping[str, str] = os.environ
 ) -> dict[str, Availability]:
-    """Every provider there is by name, and whether it can be served from here.
+    """Check for each provider, by name, whether it can be served from here.
 
     Nothing is imported for it, and no server is asked.
     """
@@ -77,12 +80,12 @@ def preload(names: Iterable[str], settings: Settings) -> None:
     """
     for name in names:
         built_in = _Provider.find(name, settings).built_in
-        if built_in is not None and importable(built_in.sdk):
+        if built_in is not None and built_in.is_preloaded and importable(built_in.sdk):
             import_module(built_in.sdk)
 
 
 def capabilities(model: str, settings: Settings) -> Capabilities:
-    """What the model can do. Raises UnknownModel; MisconfiguredError for a class of one's own."""
+    """Describe a model. Raises UnknownModel; MisconfiguredError for a class of one's own."""
     provider, name = split(model)
     return _find(model, provider, name, settings).capabilities(name)
 
@@ -93,10 +96,13 @@ def build(
     voice: str = "",
     options: Mapping[str, Any] | None = None,
     stream: bool = True,
+    language: str = "",
     settings: Settings,
     environ: Mapping[str, str] = os.environ,
 ) -> TTSModelBase:
-    """A model object that is ready to speak; "" is the model's default voice.
+    """Build a model that is ready to speak; "" is the model's default voice.
+
+    ``language``: of the text, as a tag, for a model that chooses its voice by it.
 
     Raises UnknownModel, UnknownVoice and UnknownOption with near matches, InvalidRequest
     naming an option with a wrong value, AuthenticationFailed naming the variable of a missing
@@ -106,15 +112,18 @@ def build(
     found = _find(model, provider, name, settings)
     _check_voice(voice, found.capabilities(name))
     kind = found.load(name)
+    options = split_speed(kind, options or {}, name).options
     arguments: dict[str, Any] = {"model_name": name, "stream": stream}
     if voice or not _has_default_voice(kind):
         arguments["voice"] = voice
     if issubclass(kind, ProviderModel):
-        arguments |= {"options": _validated(kind.Options, options or {})}
+        arguments |= {"options": validated_options(kind.Options, options)}
         more = {**kind.from_settings(settings), "timeouts": settings.timeouts}
+        if kind.chooses_voice:
+            more |= {"language": language}
     else:
-        _check_arguments(kind, options or {})
-        arguments |= options or {}
+        _check_arguments(kind, options)
+        arguments |= options
         more = {}
     more |= found.account(name, environ)
     accepted = inspect.signature(kind).parameters
@@ -124,11 +133,110 @@ def build(
 async def voices(
     model: str, settings: Settings, environ: Mapping[str, str] = os.environ
 ) -> list[str]:
-    """The voices of a model; a server that can be asked is asked. Raises as `build` does."""
+    """List the voices of a model, asking its server if needed. Raises as `build` does."""
     if known := capabilities(model, settings).voices:
         return sorted(known)
     built = build(model, settings=settings, environ=environ)
     return await built.list_voices() if isinstance(built, ProviderModel) else []
+
+
+async def models(
+    provider: str, settings: Settings, environ: Mapping[str, str] = os.environ
+) -> list[str]:
+    """Return the models that a provider's server lists. Raises as `build` does."""
+    built = build(f"{provider}/any", settings=settings, environ=environ)
+    names = await built.list_models() if isinstance(built, ProviderModel) else []
+    return [f"{provider}/{name}" for name in names]
+
+
+def language_of_voice(model: str, voice: str, settings: Settings) -> str:
+    """Return the tag of the one language that a voice speaks; "" where it speaks any.
+
+    Raises UnknownModel; MisconfiguredError for a class of one's own.
+    """
+    provider, name = split(model)
+    kind = _find(model, provider, name, settings).kind(name)
+    if issubclass(kind, ProviderModel):
+        return kind.language_of_voice(voice or kind.describe(name).default_voice)
+    declared = getattr(kind, "language", "")
+    return declared if isinstance(declared, str) else ""
+
+
+def chooses_voice(model: str, settings: Settings) -> bool:
+    """Tell whether a model chooses its voice by the language of the text.
+
+    Raises UnknownModel; MisconfiguredError for a class of one's own.
+    """
+    provider, name = split(model)
+    kind = _find(model, provider, name, settings).kind(name)
+    return issubclass(kind, ProviderModel) and kind.chooses_voice
+
+
+def spoken_by(
+    model: str, text: str, *, voice: str, language: str, settings: Settings
+) -> tuple[str, ...]:
+    """Name the models that speak a text where ``model`` leaves that to others; else none.
+
+    Raises UnknownModel; MisconfiguredError for a class of one's own.
+    """
+    provider, name = split(model)
+    kind = _find(model, provider, name, settings).kind(name)
+    if not issubclass(kind, ProviderModel):
+        return ()
+    return kind.spoken_by(text, voice=voice, language=language)
+
+
+def rendering(model: str, text: str, *, voice: str, language: str, settings: Settings) -> str:
+    """Name what shapes the audio of a text beside model, voice and options; "" for nothing.
+
+    Raises UnknownModel; MisconfiguredError for a class of one's own.
+    """
+    provider, name = split(model)
+    kind = _find(model, provider, name, settings).kind(name)
+    if not issubclass(kind, ProviderModel):
+        return ""
+    return kind.rendering(text, voice=voice, language=language, settings=settings)
+
+
+async def check(
+    model: str, *, voice: str = "", options: Mapping[str, Any] | None = None, settings: Settings
+) -> None:
+    """Raise what `build` and a first call would raise of model, voice and options.
+
+    No key is needed, and no server is asked. Raises UnknownModel, UnknownVoice and UnknownOption
+    with near matches, InvalidRequest naming an option with a wrong value, MisconfiguredError.
+    """
+    provider, name = split(model)
+    found = _find(model, provider, name, settings)
+    kind = found.kind(name)
+    options = split_speed(kind, options or {}, name).options
+    if not issubclass(kind, ProviderModel):
+        _check_arguments(kind, options)
+        return
+    _check_voice(voice, found.capabilities(name))
+    validated_options(kind.Options, options)
+    if found.endpoint is None:
+        with suppress(MissingExtra):  # a worker elsewhere may have the library
+            await kind.check_voice(name, voice, settings)
+
+
+def option_names(model: str, settings: Settings) -> list[str] | None:
+    """Return the names of a model's options; None where it takes what is not known here.
+
+    Raises UnknownModel; MisconfiguredError for a class of one's own.
+    """
+    provider, name = split(model)
+    kind = _find(model, provider, name, settings).kind(name)
+    return sorted({*kind.Options.model_fields, SPEED}) if issubclass(kind, ProviderModel) else None
+
+
+def stretch_of(model: str, options: Mapping[str, Any], settings: Settings) -> float:
+    """Return the factor by which the fleet makes a model's audio faster; 1 for as it is.
+
+    Raises UnknownModel, InvalidRequest; MisconfiguredError for a class of one's own.
+    """
+    provider, name = split(model)
+    return split_speed(_find(model, provider, name, settings).kind(name), options, name).stretch
 
 
 @dataclass(frozen=True)
@@ -142,7 +250,7 @@ class _Provider:
 
     @classmethod
     def find(cls, name: str, settings: Settings) -> _Provider:
-        """Raises KeyError where there is none."""
+        """Find a provider by name. Raises KeyError where there is none."""
         if name in settings.providers:
             return cls(name, target=settings.providers[name])
         if endpoint := settings.endpoints.get(name):
@@ -174,7 +282,7 @@ class _Provider:
         return Availability(self.name, sdk, key, reason)
 
     def capabilities(self, model_name: str) -> Capabilities:
-        kind = self._class(model_name)
+        kind = self.kind(model_name)
         if not issubclass(kind, ProviderModel):
             own = getattr(kind, "capabilities", None)
             return own if isinstance(own, Capabilities) else Capabilities()
@@ -189,13 +297,13 @@ class _Provider:
         )
 
     def load(self, model_name: str) -> type[TTSModelBase]:
-        """The class, once its SDK is known to be there."""
+        """Load the class, once its SDK is known to be there."""
         if self.built_in is not None and not importable(self.built_in.sdk):
             raise MissingExtra(f"the provider {self.name!r}", self.built_in.extra)
-        return self._class(model_name)
+        return self.kind(model_name)
 
     def account(self, model_name: str, environ: Mapping[str, str]) -> dict[str, Any]:
-        """Key, address and rate, as far as they are set."""
+        """Collect key, address and rate, as far as they are set."""
         if self.built_in is None:
             return {}
         variables = self._key_variables()
@@ -208,6 +316,7 @@ class _Provider:
                 "api_key": key or NO_KEY,
                 "base_url": self.endpoint.base_url,
                 "sample_rate": self.endpoint.sample_rate,
+                "generate_kwargs": self.endpoint.request_fields,
             }
         else:
             base_url = environ.get(self.built_in.of(model_name).base_url)
@@ -219,7 +328,8 @@ class _Provider:
             return (self.endpoint.key_env,) if self.endpoint.key_env else ()
         return self.built_in.keys if self.built_in else ()
 
-    def _class(self, model_name: str) -> type[TTSModelBase]:
+    def kind(self, model_name: str) -> type[TTSModelBase]:
+        """Return the class of a model. Raises MisconfiguredError."""
         target = self.built_in.of(model_name).target if self.built_in else self.target
         module, _, name = target.partition(":")
         try:
@@ -262,32 +372,15 @@ def _check_voice(voice: str, declared: Capabilities) -> None:
         raise UnknownVoice(voice, declared.voices)
 
 
-def _validated(kind: type[ProviderOptions], options: Mapping[str, Any]) -> ProviderOptions:
-    try:
-        return kind.model_validate(options)
-    except ValidationError as error:
-        problems = error.errors(include_url=False)
-        for problem in problems:
-            if problem["type"] == "extra_forbidden":
-                raise _unknown_option(str(problem["loc"][0]), kind.model_fields) from None
-        where = ".".join(str(part) for part in problems[0]["loc"])
-        raise InvalidRequest(f"option {where!r}: {problems[0]['msg']}") from None
-
-
 def _check_arguments(kind: type[TTSModelBase], options: Mapping[str, Any]) -> None:
-    """Of a class of one's own, the signature is all that is known."""
+    """Check options against the signature of a class of one's own."""
     parameters = inspect.signature(kind).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return
     known = {parameter.name for parameter in parameters} - {"model_name", "stream", "voice"}
     for name in options:
         if name not in known:
-            raise _unknown_option(name, known)
-
-
-def _unknown_option(name: str, known: Iterable[str]) -> UnknownOption:
-    names = list(known)
-    return UnknownOption(name, names, hint="" if names else "(the model takes none)")
+            raise unknown_option(name, known)
 
 
 def _has_default_voice(kind: type[TTSModelBase]) -> bool:

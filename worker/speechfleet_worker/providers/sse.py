@@ -10,7 +10,7 @@ from speechfleet.errors import IncompleteAudio
 
 
 def event_in(line: str) -> dict[str, Any]:
-    """The JSON object of one line, {} for all that is none: ``event:`` lines, ``[DONE]``.
+    """Read the JSON object of one line; {} for other lines, such as ``event:`` and ``[DONE]``.
 
     Raises IncompleteAudio for data that does not parse: such a stream was cut or garbled.
     """
@@ -26,7 +26,7 @@ def event_in(line: str) -> dict[str, Any]:
 
 
 def decoded(encoded: object) -> bytes:
-    """The bytes of a base64 field. Raises IncompleteAudio where it is none."""
+    """Decode a base64 field. Raises IncompleteAudio where it is none."""
     try:
         return b64decode(str(encoded or ""), validate=True)
     except ValueError:

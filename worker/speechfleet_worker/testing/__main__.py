@@ -15,10 +15,23 @@ from typing import Any
 
 from speechfleet_worker.testing.dashscope_realtime_server import DashScopeRealtimeServer
 from speechfleet_worker.testing.dashscope_server import DashScopeServer
+from speechfleet_worker.testing.dashscope_task_server import DashScopeTaskServer
+from speechfleet_worker.testing.elevenlabs_server import ElevenLabsServer
 from speechfleet_worker.testing.gemini_server import GeminiServer
+from speechfleet_worker.testing.openai_realtime_server import OpenAIRealtimeServer
 from speechfleet_worker.testing.openai_server import OpenAIServer
+from speechfleet_worker.testing.polly_server import PollyServer
 
-SERVERS = (OpenAIServer, GeminiServer, DashScopeServer, DashScopeRealtimeServer)
+SERVERS = (
+    OpenAIServer,
+    OpenAIRealtimeServer,
+    GeminiServer,
+    DashScopeServer,
+    DashScopeRealtimeServer,
+    DashScopeTaskServer,
+    ElevenLabsServer,
+    PollyServer,
+)
 
 
 @asynccontextmanager

@@ -29,6 +29,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from speechfleet.audio.media_type import shape_of
 from speechfleet.errors import (
     AuthenticationFailed,
     IncompleteAudio,
@@ -40,7 +41,7 @@ from speechfleet.errors import (
 )
 from speechfleet.settings import Timeouts
 from speechfleet.tts import Msg, TTSModelBase, TTSResponse
-from speechfleet_worker.providers.base import capabilities_of, media_type_of
+from speechfleet_worker.providers.base import capabilities_of
 from speechfleet_worker.testing.wire import DeafServer, Fault, WireServer, speech
 
 KEY = "sk-conformance-5f3a"
@@ -75,18 +76,18 @@ HARMLESS = (Fault("giant_frame"), Fault("wrong_rate", rate=16_000))
 
 
 class ModelConformance:
-    """What any model must do, whoever speaks. See the module's docstring for how to join."""
+    """Tests that any model must pass. See the module's docstring for how to join."""
 
     pytestmark = pytest.mark.asyncio
 
     text: ClassVar[str] = "Hello, world. This is a sentence, and here is another one."
     threads: ClassVar[int] = 0
-    """How many threads the adapter may add at most, however many calls run."""
+    """Threads that the adapter may add at most, for any number of calls."""
     concurrent: ClassVar[int] = 50
 
     @abstractmethod
     def server(self, **settings: Any) -> WireServer:
-        """A server that is not running yet; ``settings`` are those of WireServer."""
+        """Make a server that is not running yet; ``settings`` are those of WireServer."""
 
     @abstractmethod
     def model(
@@ -97,7 +98,7 @@ class ModelConformance:
         timeouts: Timeouts | None = None,
         key: str = KEY,
     ) -> TTSModelBase:
-        """A model that calls ``server``."""
+        """Make a model that calls ``server``."""
 
     async def test_responses_accumulate_and_the_last_is_flagged(self) -> None:
         async with self.server() as server:
@@ -158,15 +159,15 @@ class ModelConformance:
         """Wait until all calls of the test run; nothing shows that without a server."""
 
     def check_audio(self, server: WireServer, text: str, response: TTSResponse) -> None:
-        """Whether ``response`` speaks ``text``; without a server, any audio does."""
+        """Check that ``response`` speaks ``text``; without a server, any audio does."""
         assert response.content is not None
 
 
 class ProviderConformance(ModelConformance):
-    """What a model that calls a server must do besides: truth, errors, time-outs, leaving."""
+    """Tests of a model that calls a server: truth, errors, time-outs, leaving."""
 
     def expected(self, fault: Fault) -> tuple[type[ProviderError], ...]:
-        """The errors that may come of ``fault``; whether they are retryable is their own."""
+        """Return the errors that ``fault`` may lead to; they say if they are retryable."""
         if fault.kind == "status":
             return (STATUSES[fault.status],)
         return (ProviderUnavailable, IncompleteAudio)
@@ -183,7 +184,7 @@ class ProviderConformance(ModelConformance):
 
     def check_audio(self, server: WireServer, text: str, response: TTSResponse) -> None:
         assert bytes(response.audio_from(0)) == speech(text, server.sample_rate)
-        assert media_type_of(response.media_type) == (server.sample_rate, 1)
+        assert shape_of(response.media_type) == (server.sample_rate, 1)
 
     async def test_the_audio_is_what_was_sent(self) -> None:
         async with self.server() as server:
@@ -198,7 +199,7 @@ class ProviderConformance(ModelConformance):
             last = (await spoken(self.model(server), text))[-1]
             rate = harmless.rate if harmless.kind == "wrong_rate" else server.sample_rate
             assert bytes(last.audio_from(0)) == speech(text, rate)
-            assert media_type_of(last.media_type) == (rate, 1)
+            assert shape_of(last.media_type) == (rate, 1)
 
     async def test_faults_become_errors_and_the_model_lives_on(self, fault: Fault) -> None:
         async with self.server() as server:
@@ -273,14 +274,14 @@ class ProviderConformance(ModelConformance):
 
 
 async def started(model: TTSModelBase, text: str | None) -> AsyncGenerator[TTSResponse, None]:
-    """The responses of a model built with ``stream=True``."""
+    """Start a call of a model built with ``stream=True``; return its responses."""
     responses = await model.synthesize(Msg("assistant", text))
     assert isinstance(responses, AsyncGenerator), "stream=True must give an async generator"
     return responses
 
 
 async def spoken(model: TTSModelBase, text: str | None) -> list[TTSResponse]:
-    """Every response to one message, over the model's whole life of it."""
+    """Collect every response to one message, from connecting to closing."""
     async with model:
         if not model.stream:
             response = await model.synthesize(Msg("assistant", text))

@@ -11,110 +11,46 @@ https://www.alibabacloud.com/help/en/model-studio/qwen-tts-realtime-client-event
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import re
 from base64 import b64encode
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any
 
-from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
-from websockets.http11 import Request, Response
 
-from speechfleet_worker.providers.dashscope import billed_characters
-from speechfleet_worker.testing.wire import Call, Dropped, Fault, WireServer
+from speechfleet.provider_billing import han_twice
+from speechfleet_worker.testing.websocket_server import WebSocketServer
+from speechfleet_worker.testing.wire import Call, Fault
 
 PATH = "/api-ws/v1/realtime"
 _SENTENCE = re.compile(r".*?[.!?。！？]+(?=\s|[^\x00-\x7f]|$)\s*", re.DOTALL)
 
 
-class DashScopeRealtimeServer(WireServer):
+class DashScopeRealtimeServer(WebSocketServer):
     """``sentences``: in server_commit mode whole sentences are spoken as they come; else all
     text waits for a commit or for the finish.
-
-    Faults are per session. Besides the usual ones: ``close_1011`` closes with that code after
-    ``after`` bytes; ``close_idle`` closes (1000) as soon as the session is set up.
     """
 
-    faults = frozenset(
-        "status drop_before drop_middle stall slow_first_byte malformed_frame error_frame "
-        "early_end giant_frame wrong_rate odd_bytes close_1011 close_idle".split()
-    )
+    path = PATH
 
     def __init__(self, *, sentences: bool = True, **settings: Any) -> None:
         super().__init__(**settings)
         self.sentences = sentences
-        self._server: Server | None = None
-        self._begun: dict[ServerConnection, Call] = {}
 
     def count(self, text: str) -> int:
-        return billed_characters(text)
-
-    @property
-    def realtime_url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}{PATH}"
+        return han_twice(text)
 
     def environment(self) -> dict[str, str]:
-        """What a worker's environment needs in order to call this server."""
-        return {"DASHSCOPE_REALTIME_URL": self.realtime_url, "DASHSCOPE_API_KEY": "fake"}
+        """Return the variables that lead a worker to this server."""
+        return {"DASHSCOPE_REALTIME_URL": self.websocket_url, "DASHSCOPE_API_KEY": "fake"}
 
-    @property
-    def open_sessions(self) -> int:
-        return sum(call.outcome == "open" for call in self.calls)
+    async def converse(self, connection: ServerConnection, call: Call) -> None:
+        await _Session(self, connection, call).run()
 
-    async def start(self) -> None:
-        self._server = await serve(
-            self._session,
-            "127.0.0.1",
-            self.port,
-            process_request=self._handshake,
-            compression=None,
-            ping_interval=None,
-            close_timeout=1,
-            backlog=1024,
-        )
-        self.port = next(iter(self._server.sockets)).getsockname()[1]
-
-    async def stop(self) -> None:
-        if self._server is None:
-            return
-        server, self._server = self._server, None
-        for connection in list(server.connections):
-            connection.transport.abort()
-        server.close()
-        await server.wait_closed()
-
-    async def _handshake(self, connection: ServerConnection, request: Request) -> Response | None:
-        path, _, query = request.path.partition("?")
-        if path != PATH or "model=" not in query:
-            return connection.respond(HTTPStatus.NOT_FOUND, "no such path\n")
-        key = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        call = self.begin({"query": query, "session": {}, "responses": []}, "", key)
-        if self.keys and key not in self.keys:
-            call.fault = Fault("status", 401, "invalid_api_key", "unknown key")
-        if not call.hit_by("status", "drop_before"):
-            self._begun[connection] = call
-            return None
-        assert call.fault is not None
-        with call:
-            if call.hit_by("drop_before"):
-                connection.transport.abort()
-            body = json.dumps(error_event(call.fault)) + "\n"
-            response = connection.respond(HTTPStatus(call.fault.status), body)
-            if call.fault.retry_after:
-                response.headers["Retry-After"] = call.fault.retry_after
-        return response
-
-    async def _session(self, connection: ServerConnection) -> None:
-        call = self._begun.pop(connection)
-        with contextlib.suppress(Dropped, ConnectionClosed), call:
-            try:
-                await _Session(self, connection, call).run()
-            except Dropped:
-                connection.transport.abort()
-                raise
+    def error_body(self, fault: Fault) -> Mapping[str, Any]:
+        return error_event(fault)
 
 
 class _Session:
@@ -256,7 +192,7 @@ class _Session:
         await self._send("response.done", response=response)
 
     async def _fail(self) -> bool:
-        """Whether the fault ended the session in place of the rest."""
+        """End the session if the fault says so; tell whether it did."""
         call = self._call
         if call.hit_by("malformed_frame"):
             await self._connection.send('{"type":"response.audio.delta","delta":')
@@ -280,7 +216,7 @@ class _Session:
 
 
 def error_event(fault: Fault) -> dict[str, Any]:
-    """The protocol's ``error`` event."""
+    """Make the protocol's ``error`` event."""
     code = fault.code or ("invalid_value" if fault.status == 400 else "internal_error")
     return {
         "event_id": "event_0",

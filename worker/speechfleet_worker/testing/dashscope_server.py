@@ -13,7 +13,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 
-from speechfleet_worker.providers.dashscope import billed_characters
+from speechfleet.provider_billing import han_twice
 from speechfleet_worker.testing.http_server import HttpServer, Reply, Request
 from speechfleet_worker.testing.openai_server import wav_header
 from speechfleet_worker.testing.wire import HTTP_FAULTS, Call, Fault, speech
@@ -45,14 +45,14 @@ class DashScopeServer(HttpServer):
     }
 
     def count(self, text: str) -> int:
-        return billed_characters(text)
+        return han_twice(text)
 
     @property
     def base_url(self) -> str:
         return f"{self.url}/api/v1"
 
     def environment(self) -> dict[str, str]:
-        """What a worker's environment needs in order to call this server."""
+        """Return the variables that lead a worker to this server."""
         return {"DASHSCOPE_HTTP_BASE_URL": self.base_url, "DASHSCOPE_API_KEY": "fake"}
 
     def error_body(self, fault: Fault) -> Mapping[str, Any]:

@@ -33,7 +33,7 @@ class GeminiServer(HttpServer):
     faults = HTTP_FAULTS | {"finish", "blocked"}
 
     def environment(self) -> dict[str, str]:
-        """What a worker's environment needs in order to call this server."""
+        """Return the variables that lead a worker to this server."""
         return {"GOOGLE_GEMINI_BASE_URL": self.url, "GOOGLE_API_KEY": "fake"}
 
     async def respond(self, request: Request, reply: Reply) -> None:

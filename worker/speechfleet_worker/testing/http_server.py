@@ -28,7 +28,7 @@ class Request:
     body: bytes
 
     def json(self) -> dict[str, Any]:
-        """The body as an object, {} where it is none."""
+        """Read the body as an object; {} where it is none."""
         with contextlib.suppress(ValueError):
             value = json.loads(self.body)
             if isinstance(value, dict):
@@ -63,7 +63,7 @@ class Reply:
     def start(
         self, content_type: str, headers: Mapping[str, str] | None = None, status: int = 200
     ) -> None:
-        """A chunked body follows."""
+        """Send the head of a chunked body."""
         self._head(status, {"content-type": content_type, **(headers or {})}, None)
 
     async def write(self, data: bytes) -> None:
@@ -71,7 +71,7 @@ class Reply:
         await self._writer.drain()
 
     async def event(self, data: Mapping[str, Any] | str, end: str = "\n\n") -> None:
-        """One server-sent event of a ``data:`` line."""
+        """Send one server-sent event of a ``data:`` line."""
         text = data if isinstance(data, str) else json.dumps(data, separators=(",", ":"))
         await self.write(f"data: {text}{end}".encode())
 
@@ -145,10 +145,10 @@ class HttpServer(WireServer):
 
     @abstractmethod
     def error_body(self, fault: Fault) -> Mapping[str, Any]:
-        """The provider's way to say what went wrong."""
+        """Make the provider's error body."""
 
     async def refused(self, call: Call, reply: Reply) -> bool:
-        """Whether the call ended before any audio: by a wrong key, or by its fault."""
+        """End the call before any audio if its fault says so: by a wrong key, or by its fault."""
         fault = call.fault
         if self.keys and call.key not in self.keys:
             fault = Fault("status", status=401, code="invalid_api_key", message="unknown key")
@@ -213,7 +213,7 @@ class HttpServer(WireServer):
 
 
 async def _read(reader: asyncio.StreamReader) -> Request | None:
-    """The next request of a connection, None at its end."""
+    """Read the next request of a connection; None at its end."""
     head = await reader.readuntil(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").rstrip().split("\r\n")
     method, target, _ = first.split(" ", 2)

@@ -23,7 +23,7 @@ class Bucket:
     _at: float = field(default=0.0, repr=False)
 
     def fault(self) -> Fault | None:
-        """None for a request that is granted; else a 429 that says how long to wait."""
+        """Return None for a request that is granted; else a 429 that says how long to wait."""
         now = time.monotonic()
         self._tokens = min(self.burst, self._tokens + (now - self._at) * self.rate)
         self._at = now

@@ -35,7 +35,7 @@ class OpenAIServer(HttpServer):
         return f"{self.url}/v1"
 
     def environment(self) -> dict[str, str]:
-        """What a worker's environment needs in order to call this server."""
+        """Return the variables that lead a worker to this server."""
         return {"OPENAI_BASE_URL": self.base_url, "OPENAI_API_KEY": "fake"}
 
     async def respond(self, request: Request, reply: Reply) -> None:
@@ -105,7 +105,7 @@ class OpenAIServer(HttpServer):
 
 
 def wav_header(sample_rate: int, size: int = 0xFFFFFFFF) -> bytes:
-    """Of mono s16le; a streamed WAV does not know its size and writes 0xFFFFFFFF."""
+    """Make the header of mono s16le; a streamed WAV writes 0xFFFFFFFF for its size."""
     rest = struct.pack("<HHIIHH", 1, 1, sample_rate, 2 * sample_rate, 2, 16)
     riff = struct.pack("<4sI4s", b"RIFF", min(size + 36, 0xFFFFFFFF), b"WAVE")
     return riff + struct.pack("<4sI", b"fmt ", 16) + rest + struct.pack("<4sI", b"data", size)

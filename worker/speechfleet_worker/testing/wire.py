@@ -39,7 +39,7 @@ UNCUT = HARMLESS | {"none", "odd_bytes"}
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong with one call.
+    """A fault of one call.
 
     | kind | the server |
     |---|---|
@@ -86,7 +86,7 @@ def _tone(character: str, sample_rate: int, milliseconds: int) -> bytes:
 
 
 def speech(text: str, sample_rate: int = 24_000, milliseconds: int = 60) -> bytes:
-    """The s16le mono PCM that every wire server speaks for ``text``.
+    """Make the s16le mono PCM that every wire server speaks for ``text``.
 
     ``milliseconds`` a character; the audio of a text begins with the audio of its prefixes.
     """
@@ -133,10 +133,10 @@ class Call:
 
 
 class Limit(Protocol):
-    """What an account allows; see `speechfleet_worker.testing.limit`."""
+    """The limit of an account; see `speechfleet_worker.testing.limit`."""
 
     def fault(self) -> Fault | None:
-        """What the next call meets: None where it is allowed."""
+        """Choose the fault of the next call: None where it is allowed."""
 
 
 class WireServer(ABC):
@@ -186,11 +186,11 @@ class WireServer(ABC):
 
     @property
     def url(self) -> str:
-        """The root of the server, without a slash at the end."""
+        """Return the root of the server, without a slash at the end."""
         return f"http://127.0.0.1:{self.port}"
 
     def environment(self) -> dict[str, str]:
-        """What a worker's environment needs in order to call this server."""
+        """Return the variables that lead a worker to this server."""
         return {}
 
     async def __aenter__(self) -> Self:
@@ -202,7 +202,7 @@ class WireServer(ABC):
 
     @contextlib.contextmanager
     def thread(self) -> Iterator[Self]:
-        """The same server on a loop and a thread of its own, for programs that are not async."""
+        """Run the server on a loop and a thread of its own, for programs that are not async."""
         loop = self._thread_loop = asyncio.new_event_loop()
         runner = threading.Thread(target=loop.run_forever, name=type(self).__name__, daemon=True)
         runner.start()
@@ -211,6 +211,7 @@ class WireServer(ABC):
             yield self
         finally:
             asyncio.run_coroutine_threadsafe(self.stop(), loop).result(10)
+            asyncio.run_coroutine_threadsafe(_end_tasks(), loop).result(10)
             loop.call_soon_threadsafe(loop.stop)
             runner.join(10)
             loop.close()
@@ -218,7 +219,7 @@ class WireServer(ABC):
     # --- the ledger and the script
 
     def script(self, *faults: Fault | None) -> None:
-        """The next calls take these, one each; later calls go well again."""
+        """Give the next calls these faults, one each; later calls go well again."""
         for fault in faults:
             if fault is not None and fault.kind not in self.faults:
                 raise ValueError(f"{type(self).__name__} has no fault {fault.kind!r}")
@@ -230,11 +231,11 @@ class WireServer(ABC):
         return sum(call.characters for call in self.calls if call.billed)
 
     def count(self, text: str) -> int:
-        """The billing unit: code points, unless a protocol counts otherwise."""
+        """Count in the billing unit: code points, unless a protocol counts otherwise."""
         return len(text)
 
     def begin(self, request: dict[str, Any], text: str, key: str = "") -> Call:
-        """A new entry of the ledger, with the next fault of the script."""
+        """Begin a new entry of the ledger, with the next fault of the script."""
         fault = self._script.popleft() if self._script else None
         if self.limit is not None and fault is None:
             fault = self.limit.fault()
@@ -270,7 +271,7 @@ class WireServer(ABC):
         return call.fault.rate if call.fault and call.hit_by("wrong_rate") else self.sample_rate
 
     async def pieces(self, call: Call, text: str | None = None) -> AsyncGenerator[bytes, None]:
-        """The call's speech in pieces, at the pace, as far as its fault lets it come.
+        """Yield the call's speech in pieces, at the pace, as far as its fault allows.
 
         Raises Dropped. After ``early_end``, ``malformed_frame``, ``error_frame`` and a
         protocol's own faults it just ends: what to send in place of the rest is its matter.
@@ -338,3 +339,11 @@ class DeafServer(WireServer):
     async def stop(self) -> None:
         for each in (*self._waiting_in_line, self._listener):
             each.close()
+
+
+async def _end_tasks() -> None:
+    """End what still serves a connection: nobody would close its socket after the loop."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

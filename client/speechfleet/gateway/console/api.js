@@ -1,4 +1,4 @@
-// The gateway's routes. Everything is asked of the page's own origin.
+// Client of the gateway's HTTP API, on the page's own origin.
 
 export class ApiError extends Error {
   constructor(status, { message, code, retryable }) {
@@ -11,7 +11,7 @@ export class ApiError extends Error {
 
 export const jobPath = (id) => `/jobs/${encodeURIComponent(id)}`;
 
-/** A response that is well; else an ApiError in the gateway's own words. */
+/** Return a successful response; throw an ApiError with the gateway's message otherwise. */
 export async function request(path, { method = "GET", body, signal } = {}) {
   const init = { method, signal, headers: {} };
   if (body !== undefined) {
@@ -30,10 +30,10 @@ export async function request(path, { method = "GET", body, signal } = {}) {
 }
 
 async function refusal(response) {
-  const told = await response.json().catch(() => ({}));
+  const body = await response.json().catch(() => ({}));
   const message = `The gateway answered ${response.status}.`;
   if (response.status === 401) document.dispatchEvent(new Event("unauthorized"));
-  return new ApiError(response.status, { message, ...told.error });
+  return new ApiError(response.status, { message, ...body.error });
 }
 
 const json = async (path, options) => (await request(path, options)).json();
@@ -42,30 +42,38 @@ export const api = {
   who: () => json("/login"),
   login: (key) => request("/login", { method: "POST", body: { key } }),
   logout: () => request("/logout", { method: "POST" }),
-  models: () => json("/v1/models").then((list) => list.data),
+  models: () => json("/v1/models"),
   voices: (model) => json(`/v1/audio/voices?model=${encodeURIComponent(model)}`),
   fleet: (signal) => json("/fleet", { signal }),
+  providers: (signal) => json("/fleet/providers", { signal }),
+  activity: (signal) => json("/activity", { signal }),
+  usage: (days, signal) => json(`/usage?days=${days}`, { signal }),
+  batches: (query, signal) => json(`/batches?${new URLSearchParams(query)}`, { signal }),
+  batch: (id, signal) => json(`/batches/${encodeURIComponent(id)}`, { signal }),
+  retryFailed: (id) => json(`/batches/${encodeURIComponent(id)}/retry-failed`, { method: "POST" }),
+  cancelBatch: (id) => json(`/batches/${encodeURIComponent(id)}/cancel`, { method: "POST" }),
   jobs: (query, signal) => json(`/jobs?${new URLSearchParams(query)}`, { signal }),
   job: (id, signal) => json(jobPath(id), { signal }),
+  words: async (id) => (await json(`${jobPath(id)}/captions?format=json&by=word`)).cues.flatMap(({ words }) => words),
   submit: (order) => json("/jobs", { method: "POST", body: order }),
   cancel: (id) => json(`${jobPath(id)}/cancel`, { method: "POST" }),
   retry: (id) => json(`${jobPath(id)}/retry`, { method: "POST" }),
   remove: (id) => request(jobPath(id), { method: "DELETE" }),
 };
 
-const KINDS = ["started", "audio", "segment", "rewind", "finished", "failed", "cancelled"];
+const KINDS = ["started", "audio", "segment", "words", "rewind", "finished", "failed", "cancelled"];
 const TERMINAL = new Set(["finished", "failed", "cancelled"]);
 
-/** Follow a job's chunk stream without its audio; returns what stops it. */
-export function follow(id, heard, lost) {
+/** Follow a job's chunk stream without its audio; returns a function that stops. */
+export function follow(id, received, lost) {
   const source = new EventSource(`${jobPath(id)}/events?audio=false`);
   for (const kind of KINDS) {
     source.addEventListener(kind, (event) => {
       if (TERMINAL.has(kind)) source.close();
-      heard(kind, JSON.parse(event.data));
+      received(kind, JSON.parse(event.data));
     });
   }
-  // A broken connection is taken up again by the browser; a refusal is the end.
+  // The browser reconnects after a broken connection, but not after an error status.
   source.addEventListener("error", () => {
     if (source.readyState === EventSource.CLOSED) lost();
   });
@@ -73,8 +81,8 @@ export function follow(id, heard, lost) {
 }
 
 /**
- * Ask again and again, `every` ms after the last answer, while the page is looked at; returns
- * what stops it. `failed` is told of errors and of the recovery from them (null).
+ * Call `ask` repeatedly, `every` ms after the last answer, while the page is visible; returns a
+ * function that stops. `failed` gets each error, and null after a success.
  */
 export function poll(every, ask, failed) {
   const controller = new AbortController();

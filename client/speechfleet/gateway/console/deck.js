@@ -1,4 +1,4 @@
-// The controls of a player: play, pause, replay, the waveform to seek in.
+// The controls of a player: play, pause, replay, and a waveform to seek in.
 
 import { el, set, write } from "./dom.js";
 import { clock } from "./format.js";
@@ -14,7 +14,7 @@ export class Deck {
   #player;
   #moved;
 
-  /** `moved` is told of the playhead: the sample that is heard, or null. */
+  /** `moved` gets the position of the playhead: the sample that is heard, or null. */
   constructor(player, moved) {
     this.#player = player;
     this.#moved = moved;
@@ -62,7 +62,7 @@ export class Deck {
   #schedule() {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    // A page that is not looked at gets no frames; its numbers are kept all the same.
+    // A hidden page gets no animation frames; the numbers are updated anyway.
     const show = () => {
       this.#scheduled = false;
       this.#show();
@@ -83,9 +83,9 @@ export class Deck {
     set(this.slider, "disabled", !recording);
     set(this.slider, "max", total);
     this.slider.value = position / this.#rate;
-    const told = `${clock(position / this.#rate)} of ${clock(total)}${complete ? "" : "…"}`;
-    set(this.slider, "aria-valuetext", told);
-    write(this.time, recording ? told : "");
+    const progress = `${clock(position / this.#rate)} of ${clock(total)}${complete ? "" : "…"}`;
+    set(this.slider, "aria-valuetext", progress);
+    write(this.time, recording ? progress : "");
     write(this.status, error?.message ?? STATUS[state]);
     set(this.status, "data-error", Boolean(error));
     this.#measure();
@@ -93,11 +93,11 @@ export class Deck {
     this.#moved(["playing", "paused"].includes(state) ? position : null);
   }
 
-  /** What was sent and heard, to be read off by whoever wonders. */
+  /** Show the counts of samples as attributes, for tests and for diagnosis. */
   #measure() {
     const { state, received, played, underruns, firstSound, complete } = this.#player;
-    const told = { state, received, played, underruns, complete };
-    for (const [name, value] of Object.entries(told)) set(this.element, `data-${name}`, value);
+    const counts = { state, received, played, underruns, complete };
+    for (const [name, value] of Object.entries(counts)) set(this.element, `data-${name}`, value);
     set(this.element, "data-first-sound", firstSound === null ? null : firstSound.toFixed(1));
   }
 
@@ -112,7 +112,7 @@ export class Deck {
     context.setTransform(scale, 0, 0, scale, 0, 0);
     context.clearRect(0, 0, width, height);
     const style = getComputedStyle(canvas);
-    const [heard, ahead] = ["--accent", "--faint"].map((name) => style.getPropertyValue(name));
+    const [heardColor, aheadColor] = ["--accent", "--faint"].map((name) => style.getPropertyValue(name));
     const peaks = this.#player.recording?.peaks ?? [];
     const bars = Math.floor(width / (BAR + 1));
     const playhead = (this.#player.position / (this.#player.received || 1)) * bars;
@@ -121,7 +121,7 @@ export class Deck {
       const to = Math.max(from + 1, Math.floor(((bar + 1) / bars) * peaks.length));
       const peak = peaks.length ? Math.max(...peaks.slice(from, to)) : 0;
       const tall = Math.max(2, peak * height);
-      context.fillStyle = peaks.length && bar < playhead ? heard : ahead;
+      context.fillStyle = peaks.length && bar < playhead ? heardColor : aheadColor;
       context.fillRect(bar * (BAR + 1), (height - tall) / 2, BAR, tall);
     }
   }

@@ -1,6 +1,7 @@
-// Elements are built from text, never from markup: what a job's text holds is only ever shown.
+// Elements are built from text, never from markup, so markup in a job's text is shown as text.
 
-/** An element. `properties`: attributes; `on...`: listeners; true and false: present or not. */
+/** Make an element. `properties` are attributes, or listeners (`on...`); true and false add or
+ * leave out an attribute without a value. */
 export function el(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -11,7 +12,7 @@ export function el(tag, properties = {}, ...children) {
   return element;
 }
 
-/** Set an attribute, and only where it changes, so that nothing is announced twice. */
+/** Set an attribute only if it changes, so that screen readers announce nothing twice. */
 export function set(element, name, value) {
   if (value === false || value === null || value === undefined) element.removeAttribute(name);
   else if (element.getAttribute(name) !== String(value === true ? "" : value)) {
@@ -24,8 +25,8 @@ export function write(element, text) {
 }
 
 /**
- * Make the children of `parent` those of `items`, each made once by its key and then updated in
- * place: focus and selection stay where they are while a list lives.
+ * Give `parent` one child for each item. A child is made once for each key and then updated in
+ * place, so that focus and selection stay where they are.
  */
 export function reconcile(parent, items, keyOf, make, update) {
   const old = new Map([...parent.children].map((child) => [child.dataset.key, child]));

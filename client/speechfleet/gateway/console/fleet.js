@@ -1,10 +1,12 @@
-// Workers, heartbeats, lines.
+// The page of the fleet: workers with their heartbeats, queues, providers with their limits.
 
 import { api, poll } from "./api.js";
 import { el, reconcile, set, write } from "./dom.js";
 import { count, size, span } from "./format.js";
+import { fill, makeTable } from "./table.js";
 
-const EVERY = 1000;
+const EVERY = 1000; // ms
+const PROVIDERS_EVERY = 5000; // ms
 const TOTALS = [
   ["Workers", (fleet) => count(fleet.workers.length)],
   ["Speaking", (fleet) => count(fleet.running)],
@@ -12,74 +14,77 @@ const TOTALS = [
   ["Trying again", (fleet) => count(fleet.delayed)],
   ["Sessions", (fleet) => count(fleet.sessions)],
   ["Audio in Redis", (fleet) => size(fleet.stream_bytes)],
-  ["Longest wait", (fleet) => wait(Math.max(-1, ...fleet.queues.map((one) => one.oldest ?? -1)))],
+  ["Longest wait", (fleet) => wait(Math.max(-1, ...fleet.queues.map((queue) => queue.oldest ?? -1)))],
 ];
 
-export function fleetPage(place, _, notice) {
+export function fleetPage(place, { notice }) {
   const totals = el("dl", { class: "totals" });
-  const workers = table("Workers", ["Heart", "Worker", "Host", "Jobs", "Lanes", "Providers", "Version"]);
-  const lines = table("Lines", ["Lane", "Provider", "Waiting", "Oldest", "Messages"]);
+  const workers = makeTable("Workers", ["Worker", "Heart", "Host", "Jobs", "Lanes", "Providers", "Version"], {
+    empty: "No worker is alive: `speechfleet worker` starts one.",
+    keyOf: (worker) => worker.boot,
+    update: updateWorker,
+  });
+  const queues = makeTable("Queues", ["Provider", "Lane", "#Waiting", "#Oldest", "#Messages"], {
+    empty: "No queue yet.",
+    keyOf: (queue) => queue.queue,
+    update: updateQueue,
+  });
+  const providers = makeTable(
+    "Providers", ["Provider", "Workers", "#Models", "Rate limit", "#Refused", "Paused", "Waiting for it"],
+    { empty: "No provider yet.", keyOf: (row) => `${row.provider.name} ${row.limit?.model}`, update: updateProvider },
+  );
   place.append(
     el(
       "section", { class: "fleet" },
       el("h1", {}, "Fleet"), totals,
       el("h2", {}, "Workers"), workers.element,
-      el("h2", {}, "Lines"), lines.element,
+      el("h2", {}, "Queues"), queues.element,
+      el("h2", {}, "Providers"), providers.element,
     ),
   );
   const stop = poll(EVERY, async (signal) => {
     const fleet = await api.fleet(signal);
     reconcile(totals, TOTALS, ([name]) => name, makeTotal, (box, [, value]) =>
       write(box.lastElementChild, value(fleet)));
-    reconcile(workers.rows, fleet.workers, (one) => one.boot, makeWorker, updateWorker);
-    reconcile(lines.rows, fleet.queues, (one) => one.queue, makeLine, updateLine);
-    workers.empty.hidden = fleet.workers.length > 0;
-    lines.empty.hidden = fleet.queues.length > 0;
+    workers.show(fleet.workers);
+    queues.show(fleet.queues);
   }, notice);
-  return { title: "Fleet", close: stop };
+  const stopProviders = poll(PROVIDERS_EVERY, async (signal) => {
+    const known = (await api.providers(signal)).providers;
+    const [ready, missing] = [known.filter(({ workers }) => workers), known.filter(({ workers }) => !workers)];
+    providers.show([...ready, ...missing].flatMap(rowsOf));
+  }, notice);
+  const close = () => {
+    stop();
+    stopProviders();
+  };
+  return { title: "Fleet", close };
 }
 
 const wait = (seconds) => (seconds < 0 ? "none" : span(seconds));
 const makeTotal = ([name]) => el("div", {}, el("dt", {}, name), el("dd"));
 
-function table(name, columns) {
-  const rows = el("tbody");
-  const empty = el("p", { class: "empty", hidden: true }, `No ${name.toLowerCase()}.`);
-  const head = el("tr", {}, ...columns.map((column) => el("th", { scope: "col" }, column)));
-  const caption = el("caption", { class: "hidden" }, name);
-  const element = el(
-    "div", { class: "scroll" }, el("table", {}, caption, el("thead", {}, head), rows), empty,
-  );
-  return { element, rows, empty };
+function updateWorker(row, worker) {
+  const cell = row.cells[1];
+  if (!cell.firstChild) cell.append(el("span", { class: "heart", role: "img", "aria-label": "alive" }));
+  heartbeat(cell.firstChild, worker.heartbeats);
+  write(row.cells[0], worker.boot);
+  const ready = Object.entries(worker.providers).filter(([, reason]) => !reason);
+  fill(row, [
+    worker.host ? `${worker.host} · ${worker.pid}` : "",
+    `${worker.running} of ${worker.slots}`,
+    worker.draining ? "draining" : lanesOf(worker),
+    ready.map(([name]) => name).join(", ") || "none",
+    worker.version,
+  ], 2);
+  row.cells[5].classList.add("wrap");
 }
 
-function makeWorker(one) {
-  return el(
-    "tr", {},
-    el("td", {}, el("span", { class: "heart", role: "img", "aria-label": "alive" })),
-    el("th", { scope: "row" }, one.boot),
-    el("td"), el("td"), el("td"), el("td"), el("td"),
-  );
-}
+/** Return the lanes in names of queues: speechfleet.1.LANE.PROVIDER */
+const lanesOf = (worker) => [...new Set(worker.queues.map((name) => name.split(".")[2]))].join(", ");
 
-function updateWorker(row, one) {
-  const [, , host, jobs, lanes, providers, version] = row.cells;
-  beat(row.querySelector(".heart"), one.heartbeats);
-  write(host, `${one.host} · ${one.pid}`);
-  write(jobs, `${one.running} of ${one.slots}`);
-  write(lanes, one.draining ? "draining" : lanesOf(one));
-  const ready = Object.entries(one.providers).filter(([, reason]) => !reason);
-  write(providers, ready.map(([name]) => name).join(", ") || "none");
-  const missing = Object.entries(one.providers).filter(([, reason]) => reason);
-  set(providers, "title", missing.map(([name, reason]) => `${name}: ${reason}`).join("\n"));
-  write(version, one.version);
-}
-
-/** speechfleet.1.LANE.PROVIDER */
-const lanesOf = (one) => [...new Set(one.queues.map((name) => name.split(".")[2]))].join(", ");
-
-/** The heart beats as often as the worker's own was heard. */
-function beat(heart, beats) {
+/** Animate the heart once for each heartbeat of the worker. */
+function heartbeat(heart, beats) {
   if (heart.dataset.beats === String(beats)) return;
   heart.dataset.beats = String(beats);
   heart.getAnimations().forEach((animation) => animation.cancel());
@@ -89,15 +94,28 @@ function beat(heart, beats) {
   });
 }
 
-function makeLine(one) {
-  return el(
-    "tr", {}, el("td", {}, one.lane), el("th", { scope: "row" }, one.provider),
-    el("td"), el("td"), el("td"),
-  );
+function updateQueue(row, queue) {
+  const oldest = queue.oldest === null ? "" : span(queue.oldest);
+  fill(row, [queue.provider, queue.lane, count(queue.waiting), oldest, count(queue.depth)], 0);
 }
 
-function updateLine(row, one) {
-  write(row.cells[2], count(one.waiting));
-  write(row.cells[3], one.oldest === null ? "–" : span(one.oldest));
-  write(row.cells[4], count(one.depth));
+/** Return a row for each rate limit of a provider, or one for a provider without any. */
+const rowsOf = (provider) =>
+  provider.limits.length ? provider.limits.map((limit) => ({ provider, limit })) : [{ provider, limit: null }];
+
+function updateProvider(row, { provider, limit }) {
+  const { name, workers, missing, models } = provider;
+  const listed = models.filter((model) => !model.endsWith("/..."));
+  const waiting = Object.entries(limit?.waiting ?? {}).filter(([, jobs]) => jobs);
+  fill(row, [
+    limit?.model ?? name,
+    missing ? `none: ${missing}` : count(workers),
+    listed.length ? count(listed.length) : "any",
+    limit?.rate ? `${count(limit.rate)} a minute, ${limit.found ? "found" : "set"}` : "",
+    limit?.refused ? count(limit.refused) : "",
+    limit?.paused ? `for ${span(limit.paused)}` : "",
+    waiting.map(([lane, jobs]) => `${count(jobs)} ${lane}`).join(", "),
+  ], 0);
+  row.cells[1].classList.add("wrap");
+  set(row, "data-missing", Boolean(missing));
 }

@@ -1,4 +1,4 @@
-// One job: its text as it is spoken, its player, its story.
+// The page of a job: its text while it is spoken, its player, its history.
 
 import { api, follow, jobPath } from "./api.js";
 import { Deck } from "./deck.js";
@@ -6,6 +6,7 @@ import { el, reconcile, set, write } from "./dom.js";
 import { at, cost, count, ended, size, span, stateOf } from "./format.js";
 import { Passage } from "./passage.js";
 import { Player } from "./player.js";
+import { Takes } from "./takes.js";
 
 const LOOK_AGAIN = 1500; // ms, where no event stream tells
 
@@ -15,6 +16,7 @@ export class JobView {
   #stop = () => {};
   #timer;
   #closed = false;
+  #timed = false; // the words of the ended job were asked for
 
   constructor(id, { level = "h1" } = {}) {
     this.#id = id;
@@ -25,18 +27,20 @@ export class JobView {
     this.story = el("ol", { class: "story" });
     this.failure = el("p", { class: "failure", role: "alert", hidden: true });
     this.actions = this.#actions();
+    this.takes = new Takes(this.#id, (begin) => this.#try(() => this.#renew(begin)));
     this.deckPlace = el("div", {}, this.deck.element);
     this.#known(false);
     this.element = el(
       "article", { class: "job" },
       el("div", { class: "title" }, this.heading, this.state),
       this.failure, this.deckPlace, this.passage.element, this.actions, this.facts,
+      this.takes.element,
       el("details", {}, el("summary", {}, "What happened"), this.story),
     );
     this.#look();
   }
 
-  /** A player of its own for each life of the job. */
+  /** Make a new player for each epoch of the job. */
   #listen() {
     this.player = new Player(this.#id);
     this.passage ??= new Passage((position) => this.#jump(position));
@@ -44,14 +48,21 @@ export class JobView {
   }
 
   async #jump(position) {
-    if (this.player.recording) this.player.seek(position);
-    else this.player.play();
+    const { player } = this;
+    if (player.recording) return player.seek(position);
+    const reach = () => {
+      if (player.received <= position && !player.complete) return;
+      player.removeEventListener("grow", reach);
+      player.seek(position);
+    };
+    player.addEventListener("grow", reach);
+    return player.play();
   }
 
   #actions() {
     const button = (text, act) => el("button", { type: "button", onclick: () => this.#try(act) }, text);
     this.cancelButton = button("Cancel", () => api.cancel(this.#id));
-    this.retryButton = button("Retry", () => this.#retry());
+    this.retryButton = button("Retry", () => this.#renew(() => api.retry(this.#id)));
     this.removeButton = button("Delete…", () => this.#remove());
     this.download = el(
       "a", { class: "button", href: `${jobPath(this.#id)}/audio?download=true`, download: true },
@@ -72,8 +83,10 @@ export class JobView {
     }
   }
 
-  async #retry() {
-    await api.retry(this.#id);
+  /** Begin a new epoch of the job, and listen to that. */
+  async #renew(begin) {
+    await begin();
+    this.#timed = false;
     this.deck.close();
     this.#listen();
     this.deckPlace.replaceChildren(this.deck.element);
@@ -86,7 +99,7 @@ export class JobView {
     location.hash = "#/jobs";
   }
 
-  /** The record, and then whatever is new, as it comes. */
+  /** Load the record, then follow the changes. */
   async #look() {
     this.#stop();
     clearTimeout(this.#timer);
@@ -99,8 +112,8 @@ export class JobView {
       return;
     }
     if (this.#closed || ended(this.#job)) return;
-    this.#stop = follow(this.#id, (kind, entry) => this.#heard(kind, entry), () => this.#again());
-    // What no entry tells: its place in line, a back-off, a worker lost.
+    this.#stop = follow(this.#id, (kind, entry) => this.#received(kind, entry), () => this.#again());
+    // The stream does not tell of waiting, back-off or a lost worker.
     this.#timer = setTimeout(() => this.#refresh(), LOOK_AGAIN);
   }
 
@@ -121,13 +134,14 @@ export class JobView {
     if (!this.#closed) this.#timer = setTimeout(what, LOOK_AGAIN);
   }
 
-  #heard(kind, entry) {
+  #received(kind, entry) {
     if (kind === "segment") this.passage.add(entry);
+    else if (kind === "words") this.passage.tell(entry);
     else if (kind === "rewind") this.passage.rewind(entry.offset);
     else if (kind !== "audio") this.#look();
   }
 
-  /** Nothing can be done with a job that is not there. */
+  /** Hide the actions of a job that does not exist. */
   #known(known) {
     this.deckPlace.hidden = this.actions.hidden = !known;
   }
@@ -142,6 +156,7 @@ export class JobView {
     if (this.#closed) return;
     if (this.#job === null) this.passage.write(job.text);
     if (this.#job === null || ended(job)) this.passage.know(job.segments);
+    if (ended(job) && job.segments.length && !this.#timed) this.#time(job);
     this.#job = job;
     this.#known(true);
     write(this.state, stateOf(job));
@@ -152,7 +167,19 @@ export class JobView {
     this.retryButton.hidden = !["FAILED", "CANCELLED"].includes(job.state);
     this.removeButton.hidden = !ended(job);
     this.download.hidden = ["FAILED", "CANCELLED"].includes(job.state);
+    this.takes.show(job);
     this.#tell(job);
+  }
+
+  /** Load the times of the words: the event stream of an ended job has them no more. */
+  async #time(job) {
+    this.#timed = true;
+    try {
+      const words = await api.words(this.#id);
+      if (!this.#closed) this.passage.tellAll(words, job.sample_rate);
+    } catch (error) {
+      if (!error.status) throw error; // without them whole segments are highlighted
+    }
   }
 
   #tell(job) {
@@ -169,10 +196,9 @@ export class JobView {
     );
     const began = job.transitions[0]?.at ?? job.created;
     reconcile(
-      this.story, job.transitions, (one) => `${one.at} ${one.event}`,
-      (one) => el(
-        "li", {},
-        el("time", {}, `+${span(one.at - began)}`), el("b", {}, one.event), ` ${one.detail}`,
+      this.story, job.transitions, (transition) => `${transition.at} ${transition.event}`,
+      ({ at, event, detail }) => el(
+        "li", {}, el("time", {}, `+${span(at - began)}`), el("b", {}, event), ` ${detail}`,
       ),
       () => {},
     );
@@ -186,9 +212,9 @@ export class JobView {
   }
 }
 
-/** The one that has it, else the one that had it last: its token is "WORKER:number". */
+/** Return the worker that runs the job, or ran it last; a token is "WORKER:number". */
 function workerOf(job) {
-  const claim = job.transitions.findLast((one) => one.event === "claim");
+  const claim = job.transitions.findLast((transition) => transition.event === "claim");
   return job.worker || claim?.detail.replace(/:\d+$/, "") || "–";
 }
 
@@ -197,7 +223,7 @@ function audioOf(job) {
   return job.seconds ? `${span(job.seconds)} so far` : "–";
 }
 
-export function jobPage(place, id) {
+export function jobPage(place, { id }) {
   const view = new JobView(id);
   place.append(el("p", { class: "back" }, el("a", { href: "#/jobs" }, "All jobs")), view.element);
   return { title: id, close: () => view.close() };

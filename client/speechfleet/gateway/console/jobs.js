@@ -1,45 +1,49 @@
-// All jobs, live.
+// The page of all jobs, filtered, which updates itself.
 
 import { api, poll } from "./api.js";
-import { el, reconcile, set, write } from "./dom.js";
+import { el, set, write } from "./dom.js";
 import { STATE_NAMES, ago, cost, count, span, stateOf, stateWord } from "./format.js";
+import { linkIn, fill, makeTable } from "./table.js";
 
 const PAGE = 25;
-const EVERY = 1000;
-const COLUMNS = ["State", "Job", "Model", "Lane", "Worker", "Audio", "Cost", "Changed"];
+const EVERY = 1000; // ms
+const COLUMNS = ["Job", "State", "Model", "Lane", "Worker", "#Audio", "Cost", "Changed"];
+const LANES = [["", "any lane"], ["live", "live"], ["batch", "batch"], ["session", "session"]];
+const TIMES = [["", "any time"], ["900", "last 15 minutes"], ["3600", "last hour"], ["86400", "last day"], ["604800", "last 7 days"]];
+const TYPED = ["model", "voice", "batch"];
 
-export function jobsPage(place, _, notice) {
-  const page = new JobsPage(notice);
+/** `query`: the filter and the page, as in the address: state=..., model=..., since=SECONDS, after=... */
+export function jobsPage(place, { query, notice }) {
+  const page = new JobsPage(query, notice);
   place.append(page.element);
   return { title: "Jobs", close: () => page.stop() };
 }
 
 class JobsPage {
   #chosen = new Set();
-  #offset = 0;
+  #before = []; // the cursors of the pages before this one
+  #after = "";
+  #next = "";
 
-  constructor(notice) {
+  constructor(query, notice) {
     this.notice = notice;
+    const states = query.getAll("state").map((state) => state.toUpperCase());
+    this.#chosen = new Set(states.filter((state) => STATE_NAMES.includes(state)));
+    this.#after = query.get("after") ?? "";
     this.chips = new Map(STATE_NAMES.map((state) => [state, this.#chip(state)]));
-    this.rows = el("tbody");
-    this.empty = el("p", { class: "empty", hidden: true }, "No job here yet.");
-    this.newer = el("button", { type: "button", onclick: () => this.#turn(-PAGE) }, "Newer");
-    this.older = el("button", { type: "button", onclick: () => this.#turn(PAGE) }, "Older");
+    this.table = makeTable("Jobs, those that changed last first", COLUMNS, {
+      empty: "No job matches.", keyOf: (job) => job.id, update: updateRow,
+    });
+    this.newer = el("button", { type: "button", onclick: () => this.#turn(this.#before.pop() ?? "") }, "Newer");
+    this.older = el("button", { type: "button", onclick: () => this.#older() }, "Older");
     this.where = el("span", { role: "status" });
+    this.fields = this.#fields(query);
     this.element = el(
-      "section", {},
+      "section", { class: "stack" },
       el("h1", {}, "Jobs"),
       el("div", { class: "chips", role: "group", "aria-label": "Show" }, ...this.chips.values()),
-      el(
-        "div", { class: "scroll" },
-        el(
-          "table", {},
-          el("caption", { class: "hidden" }, "Jobs, those that changed last first"),
-          el("thead", {}, el("tr", {}, ...COLUMNS.map((name) => el("th", { scope: "col" }, name)))),
-          this.rows,
-        ),
-      ),
-      this.empty,
+      el("form", { class: "filter", onsubmit: (event) => event.preventDefault() }, ...this.fields.values()),
+      this.table.element,
       el("div", { class: "pager" }, this.newer, this.where, this.older),
     );
     this.#start();
@@ -48,21 +52,58 @@ class JobsPage {
   #chip(state) {
     return el(
       "button",
-      { type: "button", "aria-pressed": "false", onclick: () => this.#choose(state) },
+      { type: "button", "aria-pressed": String(this.#chosen.has(state)), onclick: () => this.#choose(state) },
       el("span", {}, stateWord(state)), el("b", {}, "0"),
     );
+  }
+
+  #fields(query) {
+    const onchange = () => this.#turn("");
+    const typed = TYPED.map((name) => {
+      const field = el("input", { type: "search", "aria-label": `Of this ${name}`, placeholder: name, onchange, autocomplete: "off", spellcheck: "false" });
+      field.value = query.get(name) ?? "";
+      return [name, field];
+    });
+    const chosen = [["lane", LANES, "Lane"], ["since", TIMES, "Changed within"]].map(([name, values, label]) => {
+      const options = values.map(([value, text]) => el("option", { value }, text));
+      const field = el("select", { "aria-label": label, onchange }, ...options);
+      field.value = query.get(name) ?? "";
+      if (field.selectedIndex < 0) field.value = "";
+      return [name, field];
+    });
+    return new Map([...typed, ...chosen]);
   }
 
   #choose(state) {
     if (!this.#chosen.delete(state)) this.#chosen.add(state);
     set(this.chips.get(state), "aria-pressed", String(this.#chosen.has(state)));
-    this.#offset = 0;
+    this.#turn("");
+  }
+
+  #older() {
+    this.#before.push(this.#after);
+    this.#turn(this.#next);
+  }
+
+  #turn(after) {
+    if (!after) this.#before = [];
+    this.#after = after;
+    this.#remember();
     this.#start();
   }
 
-  #turn(by) {
-    this.#offset = Math.max(0, this.#offset + by);
-    this.#start();
+  /** Return the filter, and the page, as in the address. */
+  #query() {
+    const query = [...this.#chosen].map((state) => ["state", state.toLowerCase()]);
+    for (const [name, field] of this.fields) if (field.value.trim()) query.push([name, field.value.trim()]);
+    if (this.#after) query.push(["after", this.#after]);
+    return query;
+  }
+
+  /** Write the filter and the page into the address, for Back, reloads and bookmarks. */
+  #remember() {
+    const query = new URLSearchParams(this.#query());
+    history.replaceState(null, "", query.size ? `#/jobs?${query}` : "#/jobs");
   }
 
   #start() {
@@ -71,42 +112,34 @@ class JobsPage {
   }
 
   async #ask(signal) {
-    const query = [["offset", this.#offset], ["count", PAGE]];
-    for (const state of this.#chosen) query.push(["state", state]);
-    const { jobs, counts } = await api.jobs(query, signal);
+    const moment = ([name, value]) => [name, name === "since" ? Date.now() / 1000 - Number(value) : value];
+    const { jobs, counts, next } = await api.jobs([...this.#query().map(moment), ["count", PAGE]], signal);
+    this.#next = next;
     for (const [state, chip] of this.chips) write(chip.lastElementChild, count(counts[state]));
-    reconcile(this.rows, jobs, (job) => job.id, makeRow, updateRow);
-    this.empty.hidden = jobs.length > 0;
-    this.newer.disabled = this.#offset === 0;
-    this.older.disabled = jobs.length < PAGE;
-    const last = this.#offset + jobs.length;
-    write(this.where, jobs.length ? `${this.#offset + 1} to ${last}` : "");
+    this.table.show(jobs);
+    this.newer.disabled = !this.#after;
+    this.older.disabled = !next;
+    write(this.where, next && jobs.length < PAGE ? "more may match further back" : "");
   }
 }
 
-function makeRow(job) {
-  const link = el("a", { href: `#/jobs/${encodeURIComponent(job.id)}` }, job.id);
-  return el(
-    "tr", {},
-    el("td", {}, el("span", { class: "state" })),
-    el("th", { scope: "row" }, link, el("small", { class: "why" })),
-    ...COLUMNS.slice(2).map(() => el("td")),
-  );
-}
-
 function updateRow(row, job) {
-  const state = row.querySelector(".state");
-  write(state, stateOf(job));
-  set(state, "data-state", job.state);
+  const [name, cell] = row.cells;
+  linkIn(name, `#/jobs/${encodeURIComponent(job.id)}`, job.id);
+  if (!cell.firstChild) {
+    name.append(el("small", { class: "why" }));
+    cell.append(el("span", { class: "state" }));
+  }
+  write(cell.firstChild, stateOf(job));
+  set(cell.firstChild, "data-state", job.state);
   const failing = job.code && job.state !== "SUCCEEDED";
-  write(row.querySelector(".why"), failing ? `${job.code}: ${job.message}` : "");
-  const told = [
+  write(name.lastElementChild, failing ? `${job.code}: ${job.message}` : "");
+  fill(row, [
     job.voice ? `${job.model} · ${job.voice}` : job.model,
     job.lane,
-    job.worker || "–",
-    job.seconds ? span(job.seconds) : "–",
+    job.worker,
+    job.seconds ? span(job.seconds) : "",
     cost(job.usage),
     ago(job.updated),
-  ];
-  told.forEach((text, column) => write(row.cells[column + 2], text));
+  ], 2);
 }

@@ -1,4 +1,4 @@
-// The form where keys are set.
+// The login form of a gateway with API keys.
 
 import { api } from "./api.js";
 import { el, write } from "./dom.js";
@@ -27,7 +27,7 @@ export function loginPage(place, entered) {
       el("label", { for: "key" }, "API key"), key,
       el("button", { type: "submit", class: "primary" }, "Log in"),
       failure,
-      el("p", { class: "hint" }, "It opens one namespace, and stays in a cookie that no script can read."),
+      el("p", { class: "hint" }, "It opens one namespace. The login ends after 12 hours, or when you log out."),
     ),
   );
   key.focus();

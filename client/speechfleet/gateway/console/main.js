@@ -1,27 +1,39 @@
-// Which page is shown: #/, #/jobs, #/jobs/ID, #/fleet; the login before all of them.
+// Chooses the page by the address: #/, #/speak, #/jobs, #/jobs/ID, ...; first comes the login.
 
 import { api } from "./api.js";
+import { batchPage, batchesPage } from "./batches.js";
 import { el, set, write } from "./dom.js";
 import { fleetPage } from "./fleet.js";
 import { jobPage } from "./job.js";
 import { jobsPage } from "./jobs.js";
 import { loginPage } from "./login.js";
+import { nowPage } from "./now.js";
+import { searchBy } from "./search.js";
+import { sessionsPage } from "./sessions.js";
 import { speakPage } from "./speak.js";
+import { usagePage } from "./usage.js";
 
 const PAGES = [
-  [/^#\/jobs\/(.+)$/, jobPage],
+  [/^#\/jobs\/([^?]+)$/, jobPage],
   [/^#\/jobs$/, jobsPage],
+  [/^#\/batches\/([^?]+)$/, batchPage],
+  [/^#\/batches$/, batchesPage],
+  [/^#\/sessions$/, sessionsPage],
   [/^#\/fleet$/, fleetPage],
-  [/^/, speakPage],
+  [/^#\/usage$/, usagePage],
+  [/^#\/speak$/, speakPage],
+  [/^#\/?$/, nowPage],
+  [/^/, missingPage],
 ];
 const main = document.getElementById("main");
 const notice = document.getElementById("notice");
 const nav = document.querySelector("nav");
+const search = document.getElementById("search");
 const who = document.querySelector(".who");
 let page = { close() {} };
 let entered = false;
 
-/** What goes wrong while a page is looked at; null: it is well again. */
+/** Show an error of the page; null: hide it, the last request succeeded. */
 function tell(error) {
   notice.hidden = error === null || error.status === 401;
   write(notice, error?.message ?? "");
@@ -35,14 +47,31 @@ function show(make, ...about) {
   document.title = `${page.title} · speechfleet`;
 }
 
+function missingPage(place) {
+  place.append(
+    el("h1", {}, "There is no such page"),
+    el("p", {}, el("a", { href: "#/speak" }, "Speak a text"), " or look at ", el("a", { href: "#/jobs" }, "all jobs"), "."),
+  );
+  return { title: "Not found", close() {} };
+}
+
+/** Decode an id in the address; return it unchanged where it was not encoded. */
+function decoded(id) {
+  try {
+    return decodeURIComponent(id);
+  } catch {
+    return id;
+  }
+}
+
 function route() {
   if (!entered) return;
-  const hash = location.hash || "#/";
+  const [hash, query = ""] = (location.hash || "#/").split("?");
   const [pattern, make] = PAGES.find(([pattern]) => pattern.test(hash));
   const [, id] = pattern.exec(hash);
-  show(make, id && decodeURIComponent(id), tell);
+  show(make, { id: id && decoded(id), query: new URLSearchParams(query), notice: tell });
   for (const link of nav.children) {
-    const here = link.hash === "#/" ? make === speakPage : hash.startsWith(link.hash);
+    const here = link.hash === "#/" ? make === nowPage : hash.startsWith(link.hash);
     set(link, "aria-current", here ? "page" : false);
   }
 }
@@ -60,6 +89,7 @@ async function enter() {
   }
   entered = known.namespace !== null;
   nav.hidden = !entered;
+  search.hidden = !entered;
   who.hidden = !entered || !known.required;
   write(who.querySelector(".namespace"), known.namespace ?? "");
   if (entered) route();
@@ -67,6 +97,7 @@ async function enter() {
 }
 
 document.getElementById("logout").addEventListener("click", () => api.logout().then(enter, tell));
+searchBy(search);
 document.addEventListener("unauthorized", () => entered && enter());
 window.addEventListener("hashchange", () => {
   route();

@@ -1,10 +1,10 @@
-// s16le PCM as it comes off the network.
+// PCM (s16le) from the network.
 
-/** Cuts bytes into whole samples: a network does not know where one ends. */
+/** Cuts bytes into whole samples, because a network may split one. */
 export class Samples {
   #odd = null;
 
-  /** The whole samples (Int16Array) of all bytes up to now that were not handed out before. */
+  /** Return the new whole samples (Int16Array). */
   feed(bytes) {
     let joined = bytes;
     if (this.#odd !== null) {
@@ -27,7 +27,7 @@ export function toFloat(samples) {
   return floats;
 }
 
-/** All audio so far, in pieces: read from anywhere, and seen as peaks. */
+/** All audio so far, in pieces; can be read from anywhere and drawn as peaks. */
 export class Recording {
   #pieces = [];
   #peakOf;
@@ -53,7 +53,7 @@ export class Recording {
     }
   }
 
-  /** The samples at `start`: at most `count` of them, and of one piece. */
+  /** Return the samples at `start`: at most `count`, from one piece. */
   read(start, count) {
     let low = 0;
     let high = this.#pieces.length - 1;

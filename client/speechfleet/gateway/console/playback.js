@@ -1,4 +1,4 @@
-// Runs on the audio thread: plays what it is sent, and tells how far it is.
+// Runs on the audio thread: plays the samples that it is sent, and reports its position.
 
 const REPORT_EVERY = 0.05; // seconds
 
@@ -10,7 +10,7 @@ class Playback extends AudioWorkletProcessor {
     this.begin({ run: 0 });
   }
 
-  /** Forget all that is waiting: another place is played next. */
+  /** Drop all waiting samples, before playing from another position. */
   begin({ run }) {
     this.run = run;
     this.waiting = [];

@@ -1,4 +1,4 @@
-// Plays a job while it is being made: fetch → whole samples → AudioWorklet.
+// Plays a job while it is made: fetch → whole samples → AudioWorklet.
 
 import { jobPath, request } from "./api.js";
 import { Recording, Samples, toFloat } from "./pcm.js";
@@ -11,8 +11,8 @@ const REMEMBERED = "speechfleet.rate";
 let warm = null;
 
 /**
- * Begin to open the loudspeaker, at the rate it was last used with: that takes as long as a
- * fleet takes to speak. Called in a click, or the browser keeps it shut.
+ * Start to open the audio output at its last sample rate, because that takes as long as the
+ * first audio of a job. Browsers allow it only within a click.
  */
 export function warmUp() {
   warm?.close();
@@ -26,7 +26,7 @@ function open(rate) {
   return { context, module, rate, close: () => context.close() };
 }
 
-/** A context at that rate, and the module in it: the one that was warmed up where it fits. */
+/** Return an audio context at a rate with the module in it; reuse the one that was warmed up. */
 function take(rate) {
   const fits = warm?.rate === rate;
   if (!fits) warm?.close();
@@ -39,8 +39,8 @@ function take(rate) {
 /**
  * States: idle → loading → playing ⇄ paused → ended; failed from anywhere.
  *
- * Dispatches "change" (its state), "grow" (more audio is there) and "move" (the playhead has).
- * All positions are samples. What was received is kept, so that any of it plays again at once.
+ * Dispatches "change" (a new state), "grow" (more audio) and "move" (a new position). All
+ * positions are samples. Received audio is kept, so that any part can be played again.
  */
 export class Player extends EventTarget {
   state = "idle";
@@ -58,7 +58,7 @@ export class Player extends EventTarget {
   #base = 0; // where the present run began
   #sent = 0; // up to where the audio thread has been sent the recording
   #played = 0; // of the present run
-  #told = -1; // the run whose end the audio thread knows
+  #announced = -1; // the run whose end the audio thread knows
 
   constructor(id) {
     super();
@@ -69,7 +69,7 @@ export class Player extends EventTarget {
     return this.#base + this.#played;
   }
 
-  /** Samples that were heard since playing began from `#base`. */
+  /** The samples heard since playing began at `#base`. */
   get played() {
     return this.#played;
   }
@@ -78,7 +78,7 @@ export class Player extends EventTarget {
     return this.recording?.length ?? 0;
   }
 
-  /** From the start, or on from where it was paused. `began`: the click, on the page's clock. */
+  /** Play from the start, or from the pause. `began`: the time of the click. */
   async play(began = performance.now()) {
     if (this.state === "paused") return this.#resume();
     if (this.state === "ended") return this.seek(0);
@@ -91,7 +91,7 @@ export class Player extends EventTarget {
     this.#become("paused");
   }
 
-  /** Play on from that sample. */
+  /** Continue at a sample. */
   async seek(position) {
     if (!this.#node) return;
     this.#base = Math.max(0, Math.min(Math.floor(position), this.received));
@@ -104,7 +104,7 @@ export class Player extends EventTarget {
     await this.#resume();
   }
 
-  /** Stop for good and leave nothing open. */
+  /** Stop and release everything. */
   close() {
     this.#abort?.abort();
     this.#context?.close();
@@ -135,7 +135,7 @@ export class Player extends EventTarget {
     }
   }
 
-  /** What was received is still played to its end. */
+  /** Play what was received to its end. */
   #fail(error) {
     const some = this.received > 0;
     this.error = some ? new Error("The audio broke off before its end.") : error;
@@ -151,9 +151,9 @@ export class Player extends EventTarget {
     if (this.#context !== context) return; // closed meanwhile
     const options = { outputChannelCount: [1], processorOptions: { early: EARLY * rate } };
     this.#node = new AudioWorkletNode(this.#context, "playback", options);
-    this.#node.port.onmessage = ({ data }) => data.run === this.#run && this.#heard(data);
+    this.#node.port.onmessage = ({ data }) => data.run === this.#run && this.#moved(data);
     this.#node.connect(this.#context.destination);
-    // Without a click on this page a browser keeps it suspended: then it waits for one.
+    // Without a click on the page a browser keeps the context suspended: wait for one.
     this.#become(this.#context.state === "suspended" ? await this.#woken() : "playing");
   }
 
@@ -183,7 +183,7 @@ export class Player extends EventTarget {
     this.dispatchEvent(new Event("grow"));
   }
 
-  /** Send what the audio thread has room for, of what it has not got. */
+  /** Send the next samples that the audio thread has room for. */
   #feed() {
     if (this.#node === null) return; // closed
     const end = Math.min(this.received, this.position + AHEAD * this.recording.rate);
@@ -193,13 +193,13 @@ export class Player extends EventTarget {
       const floats = toFloat(samples);
       this.#node.port.postMessage({ do: "add", floats }, [floats.buffer]);
     }
-    if (this.complete && this.#sent === this.received && this.#told !== this.#run) {
-      this.#told = this.#run;
+    if (this.complete && this.#sent === this.received && this.#announced !== this.#run) {
+      this.#announced = this.#run;
       this.#node.port.postMessage({ do: "end" });
     }
   }
 
-  #heard({ first, played, underruns, ended }) {
+  #moved({ first, played, underruns, ended }) {
     if (first) {
       this.firstSound ??= performance.now() - this.#began;
       return;

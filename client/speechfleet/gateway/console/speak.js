@@ -1,4 +1,4 @@
-// A box to type and hear.
+// The page with a text box, to type a text and hear it.
 
 import { api } from "./api.js";
 import { el, set, write } from "./dom.js";
@@ -31,6 +31,11 @@ class SpeakPage {
     });
     this.text.value = EXAMPLE;
     this.model = el("select", { id: "model", onchange: () => this.#choose() });
+    this.other = el("input", {
+      id: "other", autocomplete: "off", spellcheck: "false", "aria-label": "Another model",
+      onchange: () => this.#choose(),
+    });
+    this.other.hidden = true;
     this.voice = el("input", { id: "voice", list: "voices", autocomplete: "off" });
     this.voices = el("datalist", { id: "voices" });
     this.button = el("button", { type: "submit", class: "primary" }, "Speak");
@@ -50,7 +55,7 @@ class SpeakPage {
       this.text,
       el(
         "div", { class: "row" },
-        field("model", "Model", this.model), field("voice", "Voice", this.voice, this.voices),
+        field("model", "Model", this.model, this.other), field("voice", "Voice", this.voice, this.voices),
         this.button,
       ),
       el("p", { id: "hint", class: "hint" }, "Ctrl + Enter speaks it as well."),
@@ -58,29 +63,42 @@ class SpeakPage {
     );
   }
 
-  /** The models that live workers serve. */
+  /** Offer the models that live workers serve. */
   async offer() {
+    let open;
     try {
-      this.#models = (await api.models()).filter((model) => !model.id.endsWith("/..."));
+      ({ data: this.#models, open_providers: open } = await api.models());
     } catch (error) {
       this.#fail(error);
       return;
     }
-    this.model.replaceChildren(...this.#models.map((one) => el("option", {}, one.id)));
+    const options = this.#models.map((model) => el("option", {}, model.id));
+    // The servers of such providers take models that are in no list.
+    if (open.length) options.push(el("option", { value: "" }, "another model…"));
+    this.model.replaceChildren(...options);
+    set(this.other, "placeholder", open.map((provider) => `${provider}/model`).join(", "));
     const { model, voice } = JSON.parse(localStorage.getItem(REMEMBERED) ?? "{}");
-    if (this.#models.some((one) => one.id === model)) this.model.value = model;
-    if (this.#models.length === 0) this.#fail(new Error("No worker of this fleet is ready."));
+    if (this.#models.some(({ id }) => id === model)) this.model.value = model;
+    if (options.length === 0) this.#fail(new Error("No worker of this fleet is ready."));
     await this.#choose();
-    if (this.model.value === model && voice) this.voice.value = voice;
+    if (this.#name === model && voice) this.voice.value = voice;
+  }
+
+  /** The chosen or typed model. */
+  get #name() {
+    return this.model.value || this.other.value.trim();
   }
 
   async #choose() {
-    const model = this.model.value;
+    this.other.hidden = this.model.value !== "" || this.model.options.length === 0;
+    this.other.required = !this.other.hidden;
+    const model = this.#name;
     if (!model) return;
+    this.failure.hidden = true;
     try {
       const { voices, default: first } = await api.voices(model);
-      if (this.model.value !== model) return;
-      this.voices.replaceChildren(...voices.map((one) => el("option", { value: one.id })));
+      if (this.#name !== model) return;
+      this.voices.replaceChildren(...voices.map((entry) => el("option", { value: entry.id })));
       set(this.voice, "placeholder", first || "any its server knows");
       this.voice.value = "";
     } catch (error) {
@@ -93,7 +111,7 @@ class SpeakPage {
     this.failure.hidden = true;
     this.view?.close();
     this.view = null;
-    const order = { text: this.text.value, model: this.model.value, voice: this.voice.value };
+    const order = { text: this.text.value, model: this.#name, voice: this.voice.value };
     const { model, voice } = order;
     localStorage.setItem(REMEMBERED, JSON.stringify({ model, voice }));
     this.button.disabled = true;

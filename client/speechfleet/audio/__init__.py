@@ -1,0 +1,1 @@
+"""Audio: buffers, WAV, codecs. Nothing here does I/O."""

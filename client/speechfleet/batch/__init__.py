@@ -1,0 +1,1 @@
+"""Running batches: many texts from one corpus, synthesized once each."""

@@ -1,0 +1,181 @@
+"""The help of the whole program, without importing what its commands need.
+
+Somebody who asks what there is waits for no client library. A test holds this list to the commands
+themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+from typer.main import get_command
+
+from speechfleet.cli.exit_status import ExitStatus
+
+COMMANDS = (
+    ("Speech", "say", "Speak a text, wait for it, and print where the audio is."),
+    ("Speech", "submit", "Enqueue a text, print the id of its job, and return at once."),
+    (
+        "Speech",
+        "listen",
+        "Follow a job from its first byte to its end: while it is spoken, or afterwards.",
+    ),
+    (
+        "Speech",
+        "session",
+        "Speak a text while it is written: `some-llm | speechfleet session --play`.",
+    ),
+    (
+        "Speech",
+        "segments",
+        "Show how a text will be cut into segments, one provider call each, and why.",
+    ),
+    (
+        "Speech",
+        "captions",
+        "Print the captions of a job: what is heard when, to be saved as a file.",
+    ),
+    ("Jobs", "status", "Show the state of a job."),
+    ("Jobs", "cancel", "Stop a job, whether it waits or runs."),
+    ("Jobs", "retry", "Speak a job that has ended once more, in a new epoch."),
+    (
+        "Jobs",
+        "delete",
+        "Erase a job: its record, text, stream and audio, and segments that no other job uses.",
+    ),
+    ("Jobs", "show", "Show everything about one msg.id: states, attempts, workers, usage."),
+    ("Jobs", "jobs", "List the jobs of this namespace, those that changed last first."),
+    ("Jobs", "usage", "Sum up what a day has used and cost, by model."),
+    (
+        "Jobs",
+        "respeak",
+        "Speak one segment of a job again; nothing else is paid for, and all takes are kept.",
+    ),
+    (
+        "Jobs",
+        "takes",
+        "List the takes of the segments that were spoken again; * is the one that is heard.",
+    ),
+    ("Jobs", "choose", "Let another take of a segment be heard; it costs no call."),
+    ("Corpora", "batches", "List the batches of this namespace, newest first."),
+    ("Fleet", "up", "Bring up a whole fleet on this machine, until it is interrupted."),
+    ("Fleet", "env", 'Print the settings of the running fleet: `eval "$(speechfleet env)"`.'),
+    (
+        "Fleet",
+        "worker",
+        "Run a worker in the foreground, on the fleet of the environment or of this user.",
+    ),
+    (
+        "Fleet",
+        "workers",
+        "List the workers that are alive, the rate limits of models, and the circuit breakers.",
+    ),
+    (
+        "Fleet",
+        "drain",
+        "Let a worker finish its jobs, or hand them over, and end; it is not started again.",
+    ),
+    ("Fleet", "quota", "Show or set what the jobs of this namespace may use together."),
+    (
+        "Fleet",
+        "doctor",
+        "Check everything that `say` needs: Redis, store, workers, providers, or this machine.",
+    ),
+    ("Fleet", "flower", "Show the tasks of the fleet in Flower; its workers need --events."),
+    (
+        "Gateway",
+        "gateway",
+        "Serve the fleet over HTTP: OpenAI's speech endpoint, jobs, the console, metrics.",
+    ),
+    (
+        "Gateway",
+        "key",
+        "Make an API key for a gateway. It is shown once; only its hash is kept, in a setting.",
+    ),
+    (
+        "Providers",
+        "providers",
+        "List the providers, their limits, and what is missing to use them from here.",
+    ),
+    (
+        "Providers",
+        "voices",
+        "List the voices of a model; where there is no list, its server is asked.",
+    ),
+    (
+        "Corpora",
+        "batch",
+        (
+            "Speak a corpus: `batch CORPUS -m MODEL -v VOICE --out DIR`; or look after a batch: "
+            "`batch status`, `cancel`, `results`, `retry-failed`, `delete` ID."
+        ),
+    ),
+    (
+        "Gateway",
+        "keys",
+        "API keys of this namespace for the gateway, kept in Redis by their hash.",
+    ),
+    ("Fleet", "webhooks", "Receivers that are told how jobs and batches of this namespace ended."),
+    ("Fleet", "limits", "The rate limits that the fleet has found."),
+)
+"""Panel, name and first paragraph of the help of each command, in order."""
+
+
+def program() -> typer.Typer:
+    """Return the program without any command."""
+    return typer.Typer(
+        name="speechfleet",
+        help="Turn text into speech, on this machine or on a fleet of workers.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"speechfleet {version('speechfleet')}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version", callback=_print_version, is_eager=True, metavar="", help="Print it and exit."
+    ),
+]
+Namespace = Annotated[
+    str | None,
+    typer.Option(help="Whose jobs; else SPEECHFLEET_NAMESPACE.", show_default=False),
+]
+
+
+def print_help() -> int:
+    """Print the help of the program; return the exit status."""
+    app = program()
+    for panel, name, summary in COMMANDS:
+        app.command(name, rich_help_panel=panel, help=summary)(_nothing)
+    app.callback()(_options)
+    try:
+        with suppress(typer.Exit):
+            get_command(app).make_context("speechfleet", ["--help"])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output has left. Python flushes stdout once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitStatus.NO_READER
+    return ExitStatus.DONE
+
+
+def _nothing() -> None:
+    """Do nothing: a command that is only listed."""
+
+
+def _options(_: Version = False, namespace: Namespace = None) -> None:
+    """Turn text into speech, on this machine or on a fleet of workers."""

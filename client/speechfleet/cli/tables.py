@@ -1,0 +1,121 @@
+"""Lay out tables for the width of a terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from rich.cells import cell_len
+from rich.console import Console, Group, JustifyMethod, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+GAP = 2
+"""Spaces between two columns."""
+MIN_FOLDED_WIDTH = 20
+"""Characters that the last column keeps; below this, rows are stacked."""
+NUMBER = re.compile(r"-?[\d,]+(\.\d+)?( (s|ms|Hz|%))?").fullmatch
+"""A number as tables show it; columns of them are set right, digit below digit."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of cells with the width of its longest line."""
+
+    name: str
+    cells: Sequence[str]
+
+    @property
+    def width(self) -> int:
+        lines = (line for cell in (self.name, *self.cells) for line in cell.split("\n"))
+        return max(map(cell_len, lines), default=0)
+
+    @property
+    def is_numeric(self) -> bool:
+        """Tell whether every cell that holds anything is a number, with or without a unit."""
+        filled = [cell for cell in self.cells if cell]
+        return bool(filled) and all(map(NUMBER, filled))
+
+
+def lay_out(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    width: int,
+    *,
+    rare: Sequence[str] = (),
+    keys: int = 1,
+    folds: int = 1,
+) -> RenderableType:
+    """Return a table that fits ``width`` and never cuts its first ``keys`` columns.
+
+    If the width does not suffice, the last ``folds`` columns fold, then columns without any
+    content and the ``rare`` ones are left out, the first named one first. If not even that
+    suffices, each row becomes a block: the key columns in one line, and below it each other cell
+    in a line of its own.
+    """
+    content = [list(row) for row in rows]
+    shown = [Column(name, [row[index] for row in content]) for index, name in enumerate(columns)]
+    for left_out in (None, _is_empty, *(partial(_is_named, name) for name in rare)):
+        shown = [column for column in shown if left_out is None or not left_out(column)]
+        if (widths := _fit(shown, width, folds)) is not None:
+            return _grid(shown, widths)
+    everything = [Column(name, [row[i] for row in content]) for i, name in enumerate(columns)]
+    return Group(*_blocks(everything, keys))
+
+
+def _is_empty(column: Column) -> bool:
+    return not any(column.cells)
+
+
+def _is_named(name: str, column: Column) -> bool:
+    return column.name == name
+
+
+def _fit(columns: Sequence[Column], width: int, folds: int) -> list[int] | None:
+    """The width of each column; None where they do not fit."""
+    widths = [column.width for column in columns]
+    folding = range(max(0, len(widths) - folds), len(widths))
+    for _ in range(sum(widths) + GAP * (len(widths) - 1) - width):
+        widest = max(folding, key=widths.__getitem__)
+        if widths[widest] <= MIN_FOLDED_WIDTH:
+            return None
+        widths[widest] -= 1
+    return widths
+
+
+def _grid(columns: Sequence[Column], widths: Sequence[int]) -> Table:
+    headed = any(column.name for column in columns)
+    grid = Table(
+        box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0), show_header=headed
+    )
+    for column, width in zip(columns, widths, strict=True):
+        justify: JustifyMethod = "right" if column.is_numeric else "left"
+        grid.add_column(column.name, width=width, overflow="fold", justify=justify)
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        grid.add_row(*map(Text, cells))
+    return grid
+
+
+def _blocks(columns: Sequence[Column], keys: int) -> Iterator[RenderableType]:
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        yield Text("  ".join(cell for cell in cells[:keys] if cell), style="bold", overflow="fold")
+        for column, cell in zip(columns[keys:], cells[keys:], strict=True):
+            if cell:
+                line = f"{column.name}: {cell}" if column.name else cell
+                yield Padding(Text(line, overflow="fold"), (0, 0, 0, GAP), expand=False)
+
+
+def print_table(
+    console: Console,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    rare: Sequence[str] = (),
+    keys: int = 1,
+    folds: int = 1,
+) -> None:
+    """Print a table as wide as the console; see `lay_out`."""
+    console.print(lay_out(columns, rows, console.width, rare=rare, keys=keys, folds=folds))

@@ -1,0 +1,103 @@
+"""The orders of both routes (``/v1/audio/speech``, ``/jobs``) as keywords of the client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from speechfleet import fallback
+from speechfleet.errors import TextTooLong, UnknownOption
+from speechfleet.gateway.offered_models import ModelInfo
+from speechfleet.keywords import REQUEST_KEYWORDS
+from speechfleet.settings import DEFAULT_MODEL, Settings
+from speechfleet.tts import Msg
+
+
+class FallbackOrder(BaseModel):
+    """A fallback voice: `voices` maps voices of the first choice to those of this model."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    model: str
+    voice: str = ""
+    voices: dict[str, str] = Field(default_factory=dict)
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+Role = Literal["user", "assistant", "system"]
+ALIASES = {"local": DEFAULT_MODEL}
+"""Bare names that need no setting: the voices of the workers' machines."""
+_RESERVED = {*REQUEST_KEYWORDS, "self", "msg"}
+
+
+def fallback_of(
+    ordered: list[str | FallbackOrder] | None,
+) -> list[str | fallback.FallbackOrder] | None:
+    """Return fallback voices as the client takes them."""
+    if ordered is None:
+        return None
+    return [
+        each if isinstance(each, str) else
+        {"model": each.model, "voice": each.voice, "voices": each.voices, "options": each.options}
+        for each in ordered
+    ]  # fmt: skip
+
+
+def message(text: str, id: str | None, *, name: str = "", role: Role = "assistant") -> Msg:
+    """Make the message, under a new id where none is given."""
+    return Msg(name, text, role) if id is None else Msg(name, text, role, id=id)
+
+
+def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the provider's own options. Raises UnknownOption for names with another meaning."""
+    for name in options:
+        if name in _RESERVED:
+            raise UnknownOption(name, note="(it is not the provider's)")
+    return dict(options)
+
+
+def openai_options(
+    extra: Mapping[str, Any],
+    model: ModelInfo,
+    *,
+    instructions: str | None,
+    speed: float,
+    ignored: tuple[str, ...],
+) -> dict[str, Any]:
+    """Return the provider's options of a request in OpenAI's form. Raises UnknownOption.
+
+    ``extra``: fields that are not OpenAI's. Fields that do not change what is spoken
+    (``ignored``) are left out, unless the model has an option of that name. ``instructions``
+    are left out where a model has none, as OpenAI's tts-1 does. A speed of 1 is always fine.
+    """
+    known = model.options
+    options = checked_options(
+        {
+            name: value
+            for name, value in extra.items()
+            if name not in ignored or (known is not None and name in known)
+        }
+    )
+    if instructions and (known is None or "instructions" in known):
+        options["instructions"] = instructions
+    if speed != 1.0:
+        options["speed"] = speed
+    return options
+
+
+def resolve_model(model: str, aliases: Mapping[str, str]) -> str:
+    """Return the full name of a model: a bare name is an alias, else OpenAI's."""
+    if alias := aliases.get(model, ALIASES.get(model)):
+        return alias
+    return model if "/" in model else f"openai/{model}"
+
+
+def check_text(text: str, settings: Settings) -> None:
+    """Raise TextTooLong where the text is above the gateway's limit."""
+    if len(text) > settings.gateway_text:
+        raise TextTooLong(
+            f"the text has {len(text):,} characters, this gateway takes "
+            f"{settings.gateway_text:,} (SPEECHFLEET_GATEWAY_TEXT)"
+        )

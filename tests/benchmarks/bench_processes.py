@@ -1,0 +1,63 @@
+"""One worker process and four of them, with a provider that only waits: how it grows.
+
+.venv/bin/python -m tests.benchmarks.bench_processes
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from statistics import median
+
+from speechfleet import AsyncClient, Msg
+from speechfleet.embedded import EmbeddedFleet
+from speechfleet.lifecycle import State
+from speechfleet.request import Lane
+from tests.benchmarks.floors import ROOT, Floors, main
+
+PROCESSES, SLOTS, TURNS, ROUNDS = 4, 4, 12, 5
+OF_LINEAR = 0.95
+PROVIDERS = "bench=tests.benchmarks.bench_slots:Waiting"
+
+
+async def of_processes(count: int) -> list[float]:
+    """Return the jobs a second of each round, from the first full turn on."""
+    environ = {"PYTHONPATH": ROOT, "SPEECHFLEET_PROVIDERS": PROVIDERS}
+    with EmbeddedFleet(workers=0, environ=environ) as fleet:
+        for _ in range(count):
+            fleet.start_worker("--lanes", "batch", "--concurrency", str(SLOTS))
+        async with AsyncClient(redis_url=fleet.redis_url, store=fleet.store_url) as client:
+            rounds = [await of_round(client, count, f"round {n}") for n in range(ROUNDS + 1)]
+    return rounds[1:]
+
+
+async def of_round(client: AsyncClient, count: int, name: str) -> float:
+    turn = count * SLOTS
+    before = (await client.counts())[State.SUCCEEDED]
+    texts = [
+        Msg("bench", f"Number {number} by {count}, {name}.") for number in range(turn * TURNS)
+    ]
+
+    async def ended(wanted: int) -> tuple[int, float]:
+        while (ends := (await client.counts())[State.SUCCEEDED] - before) < wanted:
+            await asyncio.sleep(0.01)
+        return ends, time.perf_counter()
+
+    await client.submit_many(texts, model="bench/waiting", lane=Lane.BATCH)
+    first, began = await ended(turn)
+    last, over = await ended(len(texts))
+    return (last - first) / (over - began)
+
+
+async def measure() -> Floors:
+    floors = Floors()
+    one, four = median(await of_processes(1)), median(await of_processes(PROCESSES))
+    floors.tell("one worker process", one, "jobs/s")
+    floors.tell("four worker processes", four, "jobs/s")
+    floors.at_least("the same, of four times one", four / one / PROCESSES, OF_LINEAR, "x")
+    return floors
+
+
+if __name__ == "__main__":
+    sys.exit(main(measure()))

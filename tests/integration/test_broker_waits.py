@@ -1,0 +1,39 @@
+"""A consumer that waits for messages of some queues is told when others have room."""
+
+from __future__ import annotations
+
+import redis
+from kombu.transport.redis import Channel
+
+from speechfleet.settings import Settings
+from speechfleet_worker.broker import RedisChannel
+from speechfleet_worker.celery_app import make_app
+
+OPEN, CLOSED = "open", "closed"
+
+
+def test_a_wait_ends_when_another_queue_has_room(redis_url: str) -> None:
+    rooms = {OPEN}
+    app = make_app(Settings.load(redis_url=redis_url), [OPEN, CLOSED], is_open=rooms.__contains__)
+    with app.connection_for_read() as connection, app.amqp.TaskConsumer(connection) as consumer:
+        channel: Channel = consumer.channel
+        assert isinstance(channel, RedisChannel)
+        assert begin_to_wait(channel) == [OPEN]
+        channel.end_waiting()
+        assert channel._in_poll, "nothing else has room"
+        rooms.add(CLOSED)
+        channel.end_waiting()
+        assert channel.client.parse_response(channel._in_poll, "BRPOP") is None, "it was ended"
+        channel._in_poll = None
+        assert set(begin_to_wait(channel)) == {OPEN, CLOSED}
+
+
+def begin_to_wait(channel: Channel) -> list[str]:
+    """Send the BRPOP that Celery's loop sends, and return the queues that it asks."""
+    channel.connection.cycle._register_BRPOP(channel)
+    with redis.Redis(connection_pool=channel.pool) as client:
+        while not (waiting := [each for each in client.client_list() if each["cmd"] == "brpop"]):
+            pass  # each look is a round trip to the server
+    assert len(waiting) == 1
+    asked: list[str] = channel._queue_cycle.consume(2)
+    return asked

@@ -1,0 +1,170 @@
+"""Every provider call is counted once: replies are lost, owners sleep, others take over."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from speechfleet.ledger import Claim, Lease, LeaseLost, RateLimiter
+from speechfleet.ledger.batches import item_id
+from speechfleet.ledger.keys import JobKeys
+from speechfleet.ledger.rate_limits import Call
+from speechfleet.record import StoredSegment
+from tests.support.spoken_batch import ACCOUNT, BATCH, END, NAMESPACE, Spoken
+from tests.support.usages import usage_of
+
+USAGE = {"calls": 1, "billed": 6}
+SEGMENT = StoredSegment(0, 0, 0, 0, 6, "hash")
+Loss = Callable[[Spoken, Lease], Awaitable[object]]
+
+
+@pytest.fixture
+def repeated(spoken: Spoken, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send every command for counting twice, as after a connection that broke."""
+    run = spoken.connection.scripts.run
+
+    async def twice(script: str, *arguments: Any) -> Any:
+        first = await run(script, *arguments)
+        return await run(script, *arguments) if script == "count_call" else first
+
+    monkeypatch.setattr(spoken.connection.scripts, "run", twice)
+
+
+async def claimed(spoken: Spoken) -> tuple[Lease, Claim]:
+    await spoken.open()
+    await spoken.submit("a")
+    return await spoken.claim("a")
+
+
+async def sums(spoken: Spoken) -> dict[str, float]:
+    [found] = (await usage_of(spoken.jobs, NAMESPACE)).values()
+    return found
+
+
+async def record(lease: Lease) -> bool:
+    return await lease.segment(SEGMENT, 24_000, 1 << 20, ACCOUNT, USAGE)
+
+
+@pytest.mark.usefixtures("repeated")
+async def test_a_repeated_command_counts_once(spoken: Spoken) -> None:
+    lease, claim = await claimed(spoken)
+    assert claim.record is not None
+    await lease.count_call(claim.record.epoch, ACCOUNT, USAGE)
+    found = await spoken.jobs.load(NAMESPACE, claim.record.id)
+    assert found.sums["calls"] == 1
+    assert (await sums(spoken))["calls"] == 1
+
+
+@pytest.mark.usefixtures("repeated")
+async def test_a_job_of_another_epoch_counts_once_in_the_days_sums(spoken: Spoken) -> None:
+    lease, claim = await claimed(spoken)
+    assert claim.record is not None
+    await lease.count_call(claim.record.epoch + 1, ACCOUNT, USAGE)
+    assert (await sums(spoken))["calls"] == 1
+
+
+async def test_two_calls_are_two(spoken: Spoken) -> None:
+    lease, claim = await claimed(spoken)
+    assert claim.record is not None
+    for _ in range(2):
+        await lease.count_call(claim.record.epoch, ACCOUNT, USAGE)
+    found = await spoken.jobs.load(NAMESPACE, claim.record.id)
+    assert found.sums["calls"] == 2
+
+
+# --- the reply to `segment` is lost, and it is sent again -----------------------------------
+
+
+async def finish(spoken: Spoken, lease: Lease) -> None:
+    assert await lease.finish(replace(END, bytes=0), size=44, rate=24_000)
+
+
+async def cancel(spoken: Spoken, lease: Lease) -> None:
+    await spoken.jobs.cancel(NAMESPACE, lease.job.id, "not wanted")
+
+
+async def bury(spoken: Spoken, lease: Lease) -> None:
+    assert await spoken.fleet.bury(lease.boot, "it died") == [lease.job.name]
+
+
+@pytest.mark.parametrize("lose", [finish, cancel, bury])
+async def test_a_segment_is_known_to_be_recorded_after_its_job_was_lost(
+    spoken: Spoken, lose: Loss
+) -> None:
+    """Else its call would be counted again, as one whose audio was thrown away."""
+    lease, _ = await claimed(spoken)
+    assert await record(lease)
+    await lose(spoken, lease)
+    assert await record(lease)
+    assert (await sums(spoken))["calls"] == 1
+
+
+@pytest.mark.parametrize("lose", [cancel, bury])
+async def test_a_segment_that_came_too_late_is_not_recorded(spoken: Spoken, lose: Loss) -> None:
+    lease, _ = await claimed(spoken)
+    await lose(spoken, lease)
+    with pytest.raises(LeaseLost):
+        await record(lease)
+
+
+# --- an owner falls asleep between storing a segment and recording it -----------------------
+
+
+async def taken_over(spoken: Spoken) -> tuple[Lease, Lease, int]:
+    """Let a worker begin a segment, and another one take its job; return both leases."""
+    asleep, claim = await claimed(spoken)
+    assert claim.record is not None
+    call = Call(claim.record.request.model, "batch", SEGMENT.hash, 0, units=6)
+    await RateLimiter(spoken.connection).acquire(asleep, call)
+    await bury(spoken, asleep)
+    job = JobKeys(NAMESPACE, item_id(BATCH, "a"))
+    heir = Lease(spoken.connection.scripts, job, "other:a", "other")
+    assert (await heir.claim()).outcome == "granted"
+    return asleep, heir, claim.record.epoch
+
+
+async def count(lease: Lease, epoch: int) -> None:
+    await lease.count_call(epoch, ACCOUNT, USAGE, complete=SEGMENT.hash)
+
+
+async def test_a_call_that_was_inherited_is_not_counted_by_who_made_it(spoken: Spoken) -> None:
+    asleep, heir, epoch = await taken_over(spoken)
+    assert await heir.inherit_call(SEGMENT.hash)
+    assert await record(heir)
+    await count(asleep, epoch)
+    assert (await sums(spoken))["calls"] == 1
+
+
+async def test_a_call_that_was_counted_is_not_inherited(spoken: Spoken) -> None:
+    asleep, heir, epoch = await taken_over(spoken)
+    await count(asleep, epoch)
+    assert not await heir.inherit_call(SEGMENT.hash)
+
+
+async def test_an_heir_that_dies_leaves_the_call_to_the_next(spoken: Spoken) -> None:
+    _, heir, _ = await taken_over(spoken)
+    assert await heir.inherit_call(SEGMENT.hash)
+    await bury(spoken, heir)
+    next_heir = Lease(spoken.connection.scripts, heir.job, "third:a", "third")
+    assert (await next_heir.claim(isolated=True)).outcome == "granted"
+    assert await next_heir.inherit_call(SEGMENT.hash)
+
+
+async def test_a_run_does_not_inherit_its_own_calls(spoken: Spoken) -> None:
+    asleep, _, _ = await taken_over(spoken)
+    assert not await asleep.inherit_call(SEGMENT.hash)
+
+
+async def test_a_call_for_a_job_that_is_gone_leaves_nothing_for_ever(spoken: Spoken) -> None:
+    """Its worker lost it, and does not know that yet."""
+    lease, claim = await claimed(spoken)
+    assert claim.record is not None
+    await cancel(spoken, lease)
+    await spoken.acknowledge(await spoken.results())
+    assert await spoken.jobs.find(NAMESPACE, lease.job.id) is None
+    call = Call(claim.record.request.model, "batch", SEGMENT.hash, 0, units=6)
+    await RateLimiter(spoken.connection).acquire(lease, call)
+    assert await spoken.connection.scripts.call("PTTL", lease.job.begun) > 0

@@ -1,0 +1,85 @@
+"""After a failover by Sentinel every connection that was open reaches the new primary."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from speechfleet.errors import FleetUnavailable
+from speechfleet.ledger.connection import heartbeat_client
+from speechfleet.ledger.ledger import Ledger
+from speechfleet.settings import Settings
+from speechfleet.waiting import outlast
+from tests.support.redis_servers import SentinelSet, sentinel_set
+
+ENTRY = ("kind", "rewind", "offset", "0", "attempt", "1", "reason", "a test")
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[SentinelSet]:
+    with sentinel_set(tmp_path) as servers:
+        yield servers
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+async def test_open_connections_follow_the_primary(
+    servers: SentinelSet, number: signal.Signals
+) -> None:
+    settings = Settings.load(redis_url=servers.url, redis_connect_timeout=1.0)
+    ledger = Ledger(settings, patience_s=30.0)
+    call = ledger.connection.scripts.call
+    heartbeat = heartbeat_client(settings, "test")
+    async with (
+        asyncio.timeout(60),
+        ledger.streams.subscribe("a-stream") as subscription,
+        ledger.streams.channels.listen("a-channel") as messages,
+    ):
+        await call("XADD", "a-stream", "*", *ENTRY)
+        assert await subscription.next(10)
+        await call("PUBLISH", "a-channel", "before")
+        assert await messages.get() == b"before"
+        assert heartbeat.ping()
+        await servers.fail_over(number)
+
+        await call("SET", "written-after", "1")
+        while not await subscription.next(0.2):
+            await call("XADD", "a-stream", "*", *ENTRY)
+        while messages.empty():
+            await call("PUBLISH", "a-channel", "after")
+            await asyncio.sleep(0.05)
+        with contextlib.suppress(redis.TimeoutError):  # it gives up at once, and tries again
+            await asyncio.to_thread(heartbeat.ping)
+        assert await asyncio.to_thread(heartbeat.get, "written-after") == b"1"
+    await ledger.close()
+    heartbeat.close()
+    vars(heartbeat.connection_pool)["sentinel_manager"].close()
+
+
+async def test_a_primary_that_comes_back_is_not_taken_for_the_primary(
+    servers: SentinelSet,
+) -> None:
+    ledger = Ledger(Settings.load(redis_url=servers.url), patience_s=30.0)
+    call = ledger.connection.scripts.call
+    assert await call("SET", "before", "1")
+    stopped = await servers.fail_over(signal.SIGSTOP)
+    servers.servers[stopped].send_signal(signal.SIGCONT)
+    async with asyncio.timeout(30):
+        await call("SET", "after", "1")
+        assert (await call("ROLE"))[0] in (b"master", "master")
+    await ledger.close()
+
+
+async def test_without_any_server_the_error_names_the_service(servers: SentinelSet) -> None:
+    ledger = Ledger(Settings.load(redis_url=servers.url), patience_s=0.1)
+    call = ledger.connection.scripts.call
+    for process in (*servers.servers.values(), *servers.sentinels.values()):
+        process.kill()
+    with pytest.raises(FleetUnavailable, match="the primary of 'fleet' \\(Sentinel at 127"):
+        await outlast(0.1, lambda: call("PING"))
+    await ledger.close()

@@ -1,0 +1,78 @@
+"""Notice every process of the fleet that ends without a fault having ended it."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from speechfleet.embedded.child_process import ChildProcess
+
+INTERVAL_S = 0.2
+TAIL_LINES = 15
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A process of the fleet. ``status``: its exit status, None while it runs."""
+
+    name: str
+    pid: int
+    status: Callable[[], int | None]
+    log: Path
+
+    @classmethod
+    def child(cls, name: str, child: ChildProcess) -> Watched:
+        """Watch a process of an embedded fleet."""
+        return cls(name, child.pid, lambda: None if child.running else child.wait(), child.log)
+
+    @classmethod
+    def popen(cls, name: str, process: subprocess.Popen[bytes], log: Path) -> Watched:
+        """Watch a plain child process."""
+        return cls(name, process.pid, process.poll, log)
+
+
+class ProcessWatch:
+    """Look at the processes of a stage; ``found`` gets a line for each unexpected end.
+
+    ``ended``: pids that a fault has ended or asked to end.
+    """
+
+    def __init__(
+        self, processes: Callable[[], list[Watched]], ended: set[int], found: list[str]
+    ) -> None:
+        self._processes = processes
+        self._ended = ended
+        self._found = found
+        self._known: dict[int, Watched] = {}
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            self.look()
+            await asyncio.sleep(INTERVAL_S)
+
+    def look(self) -> None:
+        # Those that are known already are asked, too: a dead worker is replaced in the fleet's
+        # list within a moment.
+        self._known |= {process.pid: process for process in self._processes()}
+        for pid, process in list(self._known.items()):
+            if (status := process.status()) is None:
+                continue
+            del self._known[pid]
+            if pid not in self._ended:
+                self._ended.add(pid)
+                self._found.append(
+                    f"{process.name} ended by itself with status {status}; the end of its log:\n"
+                    + _tail(process.log)
+                )
+
+
+def _tail(log: Path) -> str:
+    try:
+        lines = log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
+    except OSError as error:
+        lines = [f"({error})"]
+    return "\n".join(f"    {line}" for line in lines) or "    (it is empty)"

@@ -1,0 +1,44 @@
+"""The line of ``batch status --watch``."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import cast
+
+import pytest
+
+from speechfleet.batch.batch import AsyncBatch
+from speechfleet.cli.batch import watching
+from speechfleet.ledger import BatchStatus
+from speechfleet.ledger.batches import BatchState
+
+NOW = BatchStatus(
+    id="spring", state=BatchState.OPEN, code="", message="", created=0.0, updated=0.0, window=10,
+    about={"total": "100"}, submitted=40, outstanding=10, unread=0, succeeded=28, failed=2,
+    cancelled=0, cached=0, usage={},
+)  # fmt: skip
+
+
+def test_the_line_has_counts_rate_and_the_time_that_is_left() -> None:
+    first = replace(NOW, succeeded=8, failed=2)
+    line = watching.line(first, NOW, watched_s=10.0)
+    assert line == "spring: 30/100  ETA 0:00:35  2.0/s  2 failed  10 under way"
+    assert watching.line(NOW, replace(NOW, about={}), 0.0) == "spring: 30  2 failed  10 under way"
+
+
+@pytest.mark.parametrize(
+    "last",
+    [replace(NOW, state=BatchState.STOPPED), replace(NOW, succeeded=98, outstanding=0)],
+    ids=["stopped", "all ended"],
+)
+def test_it_ends_with_the_batch(last: BatchStatus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "POLL_INTERVAL_S", 0.0)
+    statuses = [NOW, NOW, last]
+
+    class Batch:
+        async def status(self) -> BatchStatus:
+            return statuses.pop(0)
+
+    asyncio.run(watching.watch_batch(cast(AsyncBatch, Batch()), quiet=True))
+    assert statuses == []

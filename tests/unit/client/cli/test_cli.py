@@ -1,0 +1,257 @@
+"""The command line without a fleet: what it refuses, and how it says so."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from speechfleet.audio.file_names import EXTENSIONS
+from speechfleet.audio.formats import FORMATS
+from speechfleet.cli import output
+from speechfleet.cli.app import run
+from speechfleet.cli.options import provider_options
+from speechfleet.cli.overview import print_help
+from speechfleet.cli.targets import Target
+from speechfleet.cli.texts import read_text
+from speechfleet.errors import (
+    InvalidRequest,
+    TextTooLong,
+    UnknownFormat,
+)
+
+
+@pytest.fixture(autouse=True)
+def no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a command that has to fail as bad input does; its one line on stderr."""
+
+    def refused(*arguments: str) -> str:
+        assert run(arguments) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("speechfleet: ")
+        assert err.count("\n") == 1
+        return err
+
+    return refused
+
+
+def stdin(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), "utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["say", ""], "nothing to say"),
+        (["say", " \n\t"], "nothing to say"),
+        (["say", "a\x1bb"], "U+001B at position 1"),
+        (["say", "a\udcffb"], "U+DCFF at position 1"),
+        (["say", "x", "--id", ""], "1 to 256 characters"),
+        (["say", "x", "--id", "a\nb"], "1 to 256 characters"),
+        (["say", "x", "--id", "a\udcff"], "1 to 256 characters"),
+        (["say", "x", "--id", "i" * 257], "1 to 256 characters"),
+        (["say", "x", "--model", "espeak"], "provider/model"),
+        (["say", "x", "--model", "espeak/\udcff"], "the model holds a control character"),
+        (["say", "x", "--voice", "\udcff"], "the voice holds a control character"),
+        (["say", "x", "--format", "wave"], "unknown format 'wave'; did you mean wav"),
+        (["say", "x", "-o", "speech.doc"], "unknown format '.doc'"),
+        (["say", "x", "-o", "ep.m4a"], "unknown format '.m4a'"),
+        (["say", "x", "-o", "x.wav", "-f", "mp3"], "contradict each other: name it .mp3"),
+        (
+            ["say", "x", "-o", "nowhere/speech.wav"],
+            "cannot write to 'nowhere/speech.wav': there is no folder 'nowhere'",
+        ),
+        (["say", "x", "-o", "."], "cannot write to '.': it is a folder"),
+        (["say", "x", "-o", "n" * 300 + ".wav"], "file name too long"),
+        (["say", "x", "--lane", "fast"], "unknown lane 'fast'"),
+        (["say", "x", "--lane", "session"], "unknown lane 'session'"),
+        (["say", "x", "--option", "speed"], "NAME=VALUE"),
+        (["say", "x", "--option", "voice=y"], "use --voice"),
+        (["say", "x", "--loud"], "No such option"),
+        (["say", "x", "y"], "unexpected extra argument"),
+        (["shout"], "No such command"),
+        (["submit", ""], "nothing to say"),
+        (["jobs", "--state", "lost"], "unknown state 'lost'"),
+        (["jobs", "--count", "0"], "--count"),
+        (["usage", "--day", "yesterday"], "YYYY-MM-DD"),
+        (["drain"], "or --all"),
+        (["drain", "boot", "--all"], "or --all"),
+        (["voices", "nobody/x"], "unknown model 'nobody/x'"),
+        (["up", "--workers", "-1"], "--workers"),
+        (["up", "--lanes", "fast"], "unknown lane 'fast': it is live, batch or session"),
+        (["worker", "--lanes", "fast"], "unknown lane 'fast': it is live, batch or session"),
+        (["worker", "--lanes", "live,session"], "serves sessions alone"),
+        (["worker", "--log-level", "LOUD"], "unknown log level 'LOUD': it is DEBUG, INFO"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(
+    refused: Callable[..., str], arguments: list[str], said: str
+) -> None:
+    assert said in refused(*arguments)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["submit", "x"],
+        ["listen", "x"],
+        ["status", "x"],
+        ["show", "x"],
+        ["cancel", "x"],
+        ["retry", "x"],
+        ["delete", "x"],
+        ["jobs"],
+        ["usage"],
+        ["workers"],
+        ["drain", "--all"],
+        ["worker"],
+        ["env"],
+        ["flower"],
+    ],
+)
+def test_without_redis_it_says_what_to_set(
+    refused: Callable[..., str], command: list[str]
+) -> None:
+    assert "SPEECHFLEET_REDIS_URL" in refused(*command)
+
+
+def test_a_wrong_setting_is_named(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPEECHFLEET_MAX_TEXT", "many")
+    assert "SPEECHFLEET_MAX_TEXT" in refused("say", "x")
+
+
+def test_more_text_than_the_setting_allows(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stdin(monkeypatch, b"x" * 5_000_001)
+    assert "5,000,001 characters" in refused("say", "-")
+    monkeypatch.setenv("SPEECHFLEET_MAX_TEXT", "3")
+    assert "SPEECHFLEET_MAX_TEXT" in refused("say", "four")
+
+
+def test_an_endless_stdin_is_not_read_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Endless(io.RawIOBase):
+        def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # its one overload
+            buffer[:] = b"y" * len(buffer)
+            return len(buffer)
+
+        def readable(self) -> bool:
+            return True
+
+    endless = io.TextIOWrapper(io.BufferedReader(Endless()))
+    monkeypatch.setattr(sys, "stdin", endless)
+    with pytest.raises(TextTooLong, match="more than 1,000 characters"):
+        read_text(None, 1_000)
+
+
+def test_text_that_is_not_utf8(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stdin(monkeypatch, b"abc\xff")
+    assert "byte 3 is 0xff" in refused("say")
+
+
+@pytest.mark.parametrize(
+    ("argument", "piped", "text"),
+    [
+        ("given", b"piped", "given"),
+        ("-", b"piped", "piped"),
+        (None, "\ufeffmit BOM, häßlich".encode(), "mit BOM, häßlich"),
+    ],
+)
+def test_where_text_comes_from(
+    monkeypatch: pytest.MonkeyPatch, argument: str | None, piped: bytes, text: str
+) -> None:
+    stdin(monkeypatch, piped)
+    assert read_text(argument, 100) == text
+
+
+def test_options_are_json_or_strings() -> None:
+    options = provider_options(["speed=1.5", "tone=calm", 'tags=["a", "b"]', "formula=a=b"])
+    assert options == {"speed": 1.5, "tone": "calm", "tags": ["a", "b"], "formula": "a=b"}
+
+
+def test_the_format_of_an_output(tmp_path: Path) -> None:
+    assert set(EXTENSIONS.values()) == set(FORMATS)
+    for extension, format in EXTENSIONS.items():
+        target = Target.check(str(tmp_path / f"x{extension.upper()}"), play=False, as_json=False)
+        assert target.format(None) == format
+        assert target.format(format.upper()) == format
+        with pytest.raises(InvalidRequest, match="contradict each other"):
+            target.format("flac" if format != "flac" else "mp3")
+    assert Target.check(None, play=False, as_json=False).format(None) == "wav"
+    assert Target.check("/dev/null", play=False, as_json=False).format(None) == "wav"
+    with pytest.raises(UnknownFormat):
+        Target.check(str(tmp_path / "x"), play=False, as_json=False).format(None)
+
+
+def test_playing_needs_its_extra(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "miniaudio", None)
+    assert "pip install 'speechfleet[play]'" in refused("say", "x", "--play")
+
+
+def test_ctrl_c_is_status_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*arguments: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("speechfleet.cli.speaking.read_text", interrupted)
+    assert run(["say"]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_the_help_is_that_of_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is printed from a list, so that it waits for none of their imports."""
+    assert run(["--help"]) == 0
+    whole = capsys.readouterr().out
+    assert print_help() == 0
+    assert capsys.readouterr().out == whole
+
+
+def test_the_help_imports_no_command() -> None:
+    code = (
+        "import sys, speechfleet_command\n"
+        "sys.argv = ['speechfleet', '--help']\n"
+        "try:\n    speechfleet_command.main()\n"
+        "finally:\n    print(*{name.partition('.')[0] for name in sys.modules})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert {"redis", "pydantic", "numpy", "asyncio"}.isdisjoint(done.stdout.split())
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("speechfleet 0.")
+    assert run(["--help"]) == 0
+    told = capsys.readouterr().out
+    for name in (
+        "say submit listen status cancel retry delete show jobs usage up worker workers drain "
+        "doctor providers voices"
+    ).split():
+        assert f" {name} " in told
+        assert run([name, "--help"]) == 0
+        assert f"speechfleet {name}" in capsys.readouterr().out
+
+
+def test_a_provider_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    output.error("\x1b[2Jline one\nline two\udcff")
+    output.table(("id",), [["[bold]\x1b[31m"]])
+    out, err = capsys.readouterr()
+    assert err == "speechfleet: \\x1b[2Jline one line two\\udcff\n"
+    assert "[bold]\\x1b[31m" in out

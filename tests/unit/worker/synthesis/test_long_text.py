@@ -1,0 +1,64 @@
+"""A long text is cut in a thread, and spoken like any other."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from speechfleet_worker.segmentation import TextSegment
+from speechfleet_worker.synthesis.long_text import LongTextSource
+from speechfleet_worker.synthesis.look_ahead import InFlightSegment
+
+
+def segments(count: int, threads: set[int]) -> Iterator[TextSegment]:
+    for index in range(count):
+        threads.add(threading.get_ident())
+        yield TextSegment(index, index, index + 1, str(index))
+
+
+async def heard(count: int, ahead: int) -> tuple[list[tuple[str, bool]], set[int], int]:
+    """The texts in order and which is the last, the threads that cut, the most under way."""
+    threads: set[int] = set()
+    under_way = most = 0
+
+    async def speak(item: InFlightSegment) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await item.turn.wait()
+        under_way -= 1
+
+    spoken: list[tuple[str, bool]] = []
+    async with LongTextSource(segments(count, threads), speak, ahead) as source:
+        async for item in source:
+            source.fill()
+            assert item.task is not None
+            await item.task
+            spoken.append((item.segment.text, item.is_last))
+    return spoken, threads, most
+
+
+@pytest.mark.parametrize("ahead", [0, 3])
+@pytest.mark.parametrize("count", [0, 1, 2, 9])
+async def test_segments_are_spoken_in_order_and_the_last_is_known(count: int, ahead: int) -> None:
+    spoken, threads, most = await heard(count, ahead)
+    assert spoken == [(str(index), index == count - 1) for index in range(count)]
+    assert threading.get_ident() not in threads
+    assert most <= ahead + 1
+
+
+async def test_the_loop_runs_while_a_text_is_cut() -> None:
+    ticked = asyncio.Event()
+
+    def slow() -> Iterator[TextSegment]:
+        assert asyncio.run_coroutine_threadsafe(ticked.wait(), loop).result(10)
+        yield TextSegment(0, 0, 1, "a")
+
+    async def speak(item: InFlightSegment) -> None:
+        await item.turn.wait()
+
+    loop = asyncio.get_running_loop()
+    loop.call_soon(ticked.set)
+    async with LongTextSource(slow(), speak, 0) as source:
+        assert [item.is_last async for item in source] == [True]

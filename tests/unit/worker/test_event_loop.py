@@ -1,0 +1,34 @@
+"""The loop's thread: a loop that is kept from running is known to be busy."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from speechfleet_worker import event_loop
+from speechfleet_worker.event_loop import LoopThread
+
+
+def test_a_loop_that_runs_is_not_busy_and_one_that_is_blocked_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(event_loop, "TICK_S", 0.005)
+    monkeypatch.setattr(event_loop, "BUSY_AFTER_S", 0.2)
+    loop, blocked, release = LoopThread(), threading.Event(), threading.Event()
+
+    def block() -> None:
+        blocked.set()
+        release.wait(10)
+
+    async def nothing() -> None:
+        """It is there."""
+
+    loop.run(nothing())
+    assert not loop.busy
+    loop.loop.call_soon_threadsafe(block)
+    assert blocked.wait(10)
+    assert not release.wait(0.3)
+    assert loop.busy
+    release.set()
+    loop.run(nothing())

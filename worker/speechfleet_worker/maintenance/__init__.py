@@ -1,0 +1,1 @@
+"""The periodic work of a worker: heartbeats, recovery, feeding of batches."""

@@ -1,0 +1,1 @@
+"""The output of a job: its chunk stream and its audio object."""

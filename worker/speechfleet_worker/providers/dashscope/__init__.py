@@ -1,0 +1,1 @@
+"""DashScope over HTTP and over its realtime WebSocket."""

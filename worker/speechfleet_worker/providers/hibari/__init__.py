@@ -1,0 +1,1 @@
+"""hibari, in process."""

@@ -1,0 +1,1 @@
+"""The execution of one job: its segments, their audio, the session."""

@@ -1,0 +1,181 @@
+"""Two ways to keep finished segments where a take-over, and later jobs, find them.
+
+A job of several segments saves each in the segment store. The audio object of a job with one
+segment, in a lossless format, is that segment: it is stored once, with a note in the segment
+store that says where.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from speechfleet.chunks import WordsEntry
+from speechfleet.ledger import Lease
+from speechfleet.record import StoredSegment
+from speechfleet.store.base import NewObject
+from speechfleet.words import SegmentWords
+from speechfleet_worker.output.audio_object import ObjectInProgress, Stored
+from speechfleet_worker.output.publisher import Forgotten, Publisher
+from speechfleet_worker.synthesis.leftovers import run_to_end
+from speechfleet_worker.synthesis.metrics import JobCounts
+from speechfleet_worker.synthesis.segment_saver import SegmentSaver
+
+
+@dataclass(frozen=True)
+class FinishedSegment:
+    """A segment spoken to its end. ``is_new``: the segment store lacks it."""
+
+    stored: StoredSegment
+    pcm: Sequence[bytes]
+    rate: int
+    words: SegmentWords | None
+    is_new: bool
+    usage: dict[str, int]
+    words_entry: WordsEntry | None = None
+    """The words as listeners are told them; None where nobody listens."""
+    spoken_by: tuple[str, ...] = ()
+    """The models that spoke it, where the job's own leaves that to others."""
+
+
+class SegmentRecord:
+    """Write finished segments into the job's record, in order."""
+
+    def __init__(
+        self,
+        lease: Lease,
+        saver: SegmentSaver,
+        counts: JobCounts,
+        *,
+        account: str,
+        window: int,
+        on_recorded: Callable[[StoredSegment], None],
+    ) -> None:
+        self._lease = lease
+        self._saver = saver
+        self._counts = counts
+        self._account = account
+        self._window = window
+        self._on_recorded = on_recorded
+
+    async def add(self, segment: FinishedSegment, publisher: Publisher | None) -> None:
+        """Record a segment. Raises LeaseLost, Forgotten where the server lacks an earlier one.
+
+        Run it to its end, also where the job is cancelled meanwhile: a segment that the server
+        has recorded would else be counted again, among those that it has not.
+        """
+        is_known = await self._lease.segment(
+            segment.stored,
+            segment.rate,
+            self._window,
+            self._account,
+            segment.usage,
+            segment.words_entry,
+            segment.spoken_by,
+        )
+        if not is_known:
+            raise Forgotten
+        self._saver.named(segment.stored.hash)
+        self._on_recorded(segment.stored)
+        self._counts.used(segment.usage)
+        if publisher is not None:
+            publisher.checkpoint()
+
+
+class Checkpoint(ABC):
+    """A way to keep the finished segments of a job.
+
+    ``in_object``: hashes of the segments whose audio is in the audio object, and nowhere else.
+    """
+
+    in_object: Collection[str] = ()
+
+    @abstractmethod
+    async def keep(self, segment: FinishedSegment, publisher: Publisher | None) -> None:
+        """Store a segment and record it, or put that off to `end`."""
+
+    @abstractmethod
+    async def commit(self, audio: ObjectInProgress, timeline: NewObject | None) -> Stored:
+        """Store the job's audio object, and its timeline if there is one to store."""
+
+    @abstractmethod
+    async def end(self, finish: Awaitable[bool]) -> bool:
+        """Make the terminal transition; False where the server lacks some audio."""
+
+    @abstractmethod
+    async def swept(self, stored: Stored) -> None:
+        """Mend what pointed to an object of an earlier attempt, which was deleted."""
+
+
+class ManySegments(Checkpoint):
+    """Save and record each segment as soon as it is published."""
+
+    def __init__(self, saver: SegmentSaver, record: SegmentRecord) -> None:
+        self._saver = saver
+        self._record = record
+
+    async def keep(self, segment: FinishedSegment, publisher: Publisher | None) -> None:
+        if segment.is_new:
+            pcm = b"".join(segment.pcm)
+            await self._saver.save(segment.stored.hash, pcm, segment.rate, segment.words)
+        await run_to_end(self._record.add(segment, publisher))
+
+    async def commit(self, audio: ObjectInProgress, timeline: NewObject | None) -> Stored:
+        stored = await audio.commit(timeline)
+        if timeline is not None and not stored.beside:
+            await self._saver.put(timeline)
+        return stored
+
+    async def end(self, finish: Awaitable[bool]) -> bool:
+        return await finish
+
+    async def swept(self, stored: Stored) -> None:
+        """Do nothing: the segments have objects of their own."""
+
+
+class OneSegment(Checkpoint):
+    """Store the only segment with the audio object, and record it together with the end."""
+
+    def __init__(
+        self, saver: SegmentSaver, record: SegmentRecord, segment: FinishedSegment
+    ) -> None:
+        self._saver = saver
+        self._record = record
+        self._segment = segment
+        self._publisher: Publisher | None = None
+        self.in_object = [segment.stored.hash]
+
+    async def keep(self, segment: FinishedSegment, publisher: Publisher | None) -> None:
+        self._publisher = publisher
+
+    async def commit(self, audio: ObjectInProgress, timeline: NewObject | None) -> Stored:
+        if timeline is not None:
+            await self._saver.put(timeline)
+        if not self._segment.is_new:
+            return await audio.commit()
+        note = self._saver.note(
+            self._segment.stored.hash, audio.key, self._segment.rate, self._segment.words
+        )
+        stored = await audio.commit(note)
+        if not stored.beside:
+            await self._refer(stored)
+        return stored
+
+    async def end(self, finish: Awaitable[bool]) -> bool:
+        return await run_to_end(self._record_and_end(finish))
+
+    async def _record_and_end(self, finish: Awaitable[bool]) -> bool:
+        # One write to the server, in this order.
+        _, is_known = await asyncio.gather(
+            self._record.add(self._segment, self._publisher), finish
+        )
+        return is_known
+
+    async def swept(self, stored: Stored) -> None:
+        await self._refer(stored)
+
+    async def _refer(self, stored: Stored) -> None:
+        segment = self._segment
+        await self._saver.refer(segment.stored.hash, stored.key, segment.rate, segment.words)
