@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import groupby, islice
 from typing import Literal
 
@@ -47,7 +48,13 @@ def cut(
 
 def language_of_text(text: str) -> str:
     """Guess the language that `cut` uses if none is given; "" if nothing shows it."""
-    return guess_language(text[:_GUESSED_FROM])
+    return _guess(text[:_GUESSED_FROM])
+
+
+@lru_cache(maxsize=16)
+def _guess(beginning: str) -> str:
+    """Guess a language once: every segment of a text asks for the language of the whole."""
+    return guess_language(beginning)
 
 
 def _sentences(text: str, stream: SentenceStream) -> Iterator[TextSegment]:
