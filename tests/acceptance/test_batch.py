@@ -107,7 +107,7 @@ async def test_a_client_that_is_killed_goes_on(stage: Stage, command: Any, tmp_p
     client = await stage.off_loop(start, stage, path, "--window", "20")
     await stage.ledger.until("end", texts, count=15)
     client.send_signal(signal.SIGKILL)
-    await stage.off_loop(client.communicate, None, 10)
+    await stage.off_loop(client.communicate, None, 60)
     done = await stage.off_loop(command, str(path), "--out", "out")
     assert done["failed"] == 0
     written = manifest(tmp_path / "out")
@@ -152,7 +152,7 @@ async def test_ctrl_c_says_how_to_go_on(stage: Stage, tmp_path: Path) -> None:
     client = await stage.off_loop(start, stage, path, "--window", "10")
     await stage.ledger.until("end", texts, count=5)
     client.send_signal(signal.SIGINT)
-    _, err = await stage.off_loop(client.communicate, None, 20)
+    _, err = await stage.off_loop(client.communicate, None, 60)
     assert client.returncode == 130
     assert b"the same command resumes it" in err
     assert b"Traceback" not in err
@@ -304,7 +304,7 @@ async def test_what_ended_between_two_runs_is_counted_once(stage: Stage, tmp_pat
             await anext(entries)
         for id, _ in texts:
             with contextlib.suppress(JobNotFound):
-                await client.job(f"{first.id}/{id}").result(timeout=30)
+                await client.job(f"{first.id}/{id}").result(timeout=60)
         some = len(manifest(out))
         assert 0 < some < 30
         read = asyncio.Event()

@@ -43,7 +43,7 @@ async def ended(client: AsyncClient, id: str, state: BatchState = BatchState.END
 
 async def until(look: Callable[[], Awaitable[T | None]]) -> T:
     """What it finds at last: of a feed, nobody is told a change."""
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(60):
         while (found := await look()) is None:  # noqa: ASYNC110 # it has no channel
             await asyncio.sleep(0.05)
     return found
@@ -150,7 +150,7 @@ async def test_what_was_sent_before_a_crash_is_not_spoken_again(
         feeders = Feeders(process, [keys.queue(Lane.BATCH, "slow")])
         await feeders.look()
         assert await held_by(client, id) == process.boot
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await accepted.wait()
         await feeders.drain()
 

@@ -126,7 +126,7 @@ async def test_the_word_that_is_heard_is_marked_and_a_click_plays_from_a_word(
     text = "Alpha bravo charlie delta. Echo foxtrot golf hotel india juliett kilo lima."
     async with stage.client() as client:
         job = await client.submit(Msg("", text, "assistant", id="words"), model=ESPEAK)
-        speech = await job.result(timeout=20)
+        speech = await job.result(timeout=60)
         words = {text[word.text_start : word.text_end]: word for word in await speech.words()}
     async with browsing(f"{url}/#/jobs/words") as page:
         await expect(page.locator(".word")).to_have_count(12)

@@ -64,7 +64,7 @@ async def spoken_batch(stage: Stage, id: str, items: int, **keywords: object) ->
 
 async def test_the_start_page_tells_what_the_fleet_does(stage: Stage, url: str) -> None:
     async with stage.client() as client:
-        await (await client.submit("All is well.", model=ESPEAK)).result(timeout=20)
+        await (await client.submit("All is well.", model=ESPEAK)).result(timeout=60)
         await client.submit("It fails.", id=LONG_ID, model=MODEL, options=REFUSED)
         await client.submit("It waits.", id="waiting", model=UNSERVED)
     async with browsing(url) as page:
@@ -90,7 +90,7 @@ async def test_jobs_are_filtered_and_paged(stage: Stage, url: str) -> None:
     async with stage.client() as client:
         many = [Msg("", "One of many.", "assistant", id=f"many-{n:02}") for n in range(30)]
         for job in await client.submit_many(many, model=ESPEAK):
-            await job.result(timeout=20)
+            await job.result(timeout=60)
     async with browsing(f"{url}/#/jobs?model=espeak") as page:
         rows = page.locator("tbody tr")
         await expect(rows).to_have_count(25)
@@ -148,7 +148,7 @@ async def test_any_id_is_found_from_any_page(stage: Stage, url: str) -> None:
 
 async def test_sessions_usage_and_providers_are_shown(stage: Stage, url: str) -> None:
     async with stage.client() as client:
-        await (await client.submit("Used today.", model=ESPEAK)).result(timeout=20)
+        await (await client.submit("Used today.", model=ESPEAK)).result(timeout=60)
         talk = Request(text="", model=MODEL, lane=Lane.SESSION, open=True)
         await client.ledger.jobs.submit(client.namespace, "talk", talk)
     async with browsing(f"{url}/#/sessions") as page:

@@ -54,7 +54,7 @@ class Listener:
 
     async def next(self) -> dict[str, Any]:
         """The next message; audio before it is kept."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while isinstance(message := await self.socket.recv(), bytes):
                 self.audio.append(message)
         event: dict[str, Any] = json.loads(message)
@@ -159,7 +159,7 @@ async def test_a_client_that_leaves_frees_its_session(url: str, stage: Stage) ->
     async with listening(url, **PCM) as listener:
         await listener.say(f"{line} And then", 1000)
         *_, start = await listener.until("audio.start")
-    async with stage.client() as client, asyncio.timeout(10):
+    async with stage.client() as client, asyncio.timeout(60):
         job = client.job(start["job_id"])
         with pytest.raises(JobCancelled):
             await job.result()
@@ -260,7 +260,7 @@ async def test_a_failure_is_sent_and_the_socket_stays(url: str) -> None:
 async def test_openais_package_speaks_by_the_realtime_protocol(url: str) -> None:
     lines = sentences("the realtime text", 2)
     client = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none")
-    async with client, client.realtime.connect(model=MODEL) as connection, asyncio.timeout(30):
+    async with client, client.realtime.connect(model=MODEL) as connection, asyncio.timeout(60):
         assert (await connection.recv()).type == "session.created"
         await connection.session.update(
             session={
@@ -314,7 +314,7 @@ async def test_a_response_is_cancelled_and_errors_name_their_event(url: str) -> 
     client = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none")
     text: Any = {"type": "message", "role": "user",
             "content": [{"type": "input_text", "text": "Endless."}]}  # fmt: skip
-    async with client, client.realtime.connect(model=MODEL) as connection, asyncio.timeout(30):
+    async with client, client.realtime.connect(model=MODEL) as connection, asyncio.timeout(60):
         await connection.recv()
         await connection.response.create(event_id="empty")
         error = await connection.recv()

@@ -321,7 +321,7 @@ async def test_the_history_has_the_words_that_were_heard(client: AsyncClient, mo
     numbers = "One two three four five six seven eight nine ten eleven twelve."
     async with talking(voice, [f"{word} " for word in numbers.split()], aligned=True) as scene:
         handle = scene.session.generate_reply(user_input="Count!")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await scene.ear.speaking.wait()
             await asyncio.sleep(0.6)  # the listener's time, in which words are heard
             await scene.session.interrupt()
@@ -337,8 +337,8 @@ async def test_barge_in_closes_the_call_at_the_provider(client: AsyncClient, sta
     said = "A long answer that nobody wants to hear to its end."
     async with talking(voice, [said]) as scene:
         handle = scene.session.generate_reply(user_input="Hello?")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await scene.ear.speaking.wait()
             await scene.session.interrupt()
             await handle
-    await stage.ledger.wait(lambda: stage.ledger.calls("closed")[said], within=5.0)
+    await stage.ledger.wait(lambda: stage.ledger.calls("closed")[said])

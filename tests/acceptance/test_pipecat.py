@@ -237,7 +237,7 @@ async def test_the_context_has_the_words_that_were_heard(client: AsyncClient, mo
     service = FleetTTSService(model=model, client=client)
     async with calling(service) as call:
         await call.reply([f"{word} " for word in numbers.split()])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await call.witness.started.wait()
         await asyncio.sleep(0.6)  # the listener's time, in which words are heard
         await call.interrupt()
@@ -362,10 +362,10 @@ async def test_barge_in_closes_the_call_at_the_provider(client: AsyncClient, sta
     )
     async with calling(service) as call:
         await call.reply([said])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await call.witness.started.wait()
         await call.interrupt()
-        await stage.ledger.wait(lambda: stage.ledger.calls("closed")[said], within=5.0)
+        await stage.ledger.wait(lambda: stage.ledger.calls("closed")[said])
 
 
 async def test_chinese_is_remembered_without_spaces(client: AsyncClient) -> None:

@@ -19,7 +19,7 @@ def test_a_loop_that_runs_is_not_busy_and_one_that_is_blocked_is(
 
     def block() -> None:
         blocked.set()
-        release.wait(10)
+        release.wait(60)
 
     async def nothing() -> None:
         """It is there."""
@@ -27,7 +27,7 @@ def test_a_loop_that_runs_is_not_busy_and_one_that_is_blocked_is(
     loop.run(nothing())
     assert not loop.busy
     loop.loop.call_soon_threadsafe(block)
-    assert blocked.wait(10)
+    assert blocked.wait(60)
     assert not release.wait(0.3)
     assert loop.busy
     release.set()

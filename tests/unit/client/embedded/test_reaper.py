@@ -107,13 +107,13 @@ def test_kills_what_does_not_end_within_its_grace(
     watch.follow(orders(["watch", process.pid, 1, 0.1]))
     monkeypatch.setattr(reaper, "KILL_TIMEOUT_S", 0.0)
     watch.end_all()
-    assert process.wait(10) == -signal.SIGKILL
+    assert process.wait(60) == -signal.SIGKILL
 
 
 def test_a_process_that_is_gone_is_no_error(processes: Processes) -> None:
     process = processes.start()
     process.kill()
-    process.wait(10)
+    process.wait(60)
     watch = Orders()
     watch.follow(orders(["watch", process.pid, 1, 10.0], ["forget", 1]))
     watch.end_all()
