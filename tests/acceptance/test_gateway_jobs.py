@@ -180,8 +180,8 @@ async def test_audio_streams_while_it_is_made_and_has_ranges_afterwards(
     url: str, stage: Stage, tmp_path: Path
 ) -> None:
     text = "A text that is listened to while it is spoken."
-    end = tmp_path / "end"
-    options = {"held": str(end), "chunks": 8}
+    release = tmp_path / "release"
+    options = {"held": str(release), "chunks": 8}
     async with http(url) as web:
         await submitted(web, id="heard", model=MODEL, text=text, options=options)
         params = {"format": "pcm"}
@@ -191,7 +191,7 @@ async def test_audio_streams_while_it_is_made_and_has_ranges_afterwards(
             pieces = answer.aiter_raw()
             live = await anext(pieces)
             assert not stage.ledger.calls("end", [text])
-            end.touch()
+            release.touch()
             live += b"".join([piece async for piece in pieces])
         await events(web, "heard")
         whole = await web.get(at("heard", "/audio"))

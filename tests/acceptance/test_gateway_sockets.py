@@ -33,8 +33,15 @@ def stage(module_folder: Path) -> Iterator[Stage]:
 @pytest.fixture(scope="module")
 def url(stage: Stage, module_folder: Path) -> Iterator[str]:
     # Fewer connections than these tests open: one that is over must not count any more.
-    limits = {"socket_idle": 1.5, "socket_config": 0.5, "connections_per_address": 8}
-    with gateway(stage.fleet, module_folder, **limits) as url:
+    with gateway(stage.fleet, module_folder, connections_per_address=8) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def impatient(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a gateway that waits for no one."""
+    limits = {"socket_idle": 0.5, "socket_config": 0.5}
+    with gateway(stage.fleet, tmp_path_factory.mktemp("impatient"), **limits) as url:
         yield url
 
 
@@ -140,7 +147,7 @@ async def test_words_come_with_their_times(url: str) -> None:
 
 async def test_an_interruption_tells_what_was_heard(url: str) -> None:
     lines = sentences("the interrupted text", 3)
-    config = {**PCM, "split_granularity": "sentence", "pace": 0.1}
+    config = {**PCM, "split_granularity": "sentence", "pace": 0.5}
     async with listening(url, **config) as listener:
         await listener.say(" ".join(lines))
         await listener.send("input.done")
@@ -218,25 +225,26 @@ async def test_a_wrong_message_is_named_and_the_socket_stays(
         assert (done["type"], done.get("error")) == ("session.done", None)
 
 
-@pytest.mark.parametrize(
-    ("config", "message", "code"),
-    [
-        ({}, None, "idle_timeout"),
-        ({}, '{"type": "input.text", "text": "Too early."}', "invalid_message"),
-        (PCM, None, "idle_timeout"),
-    ],
-    ids=["no configuration", "a text first", "idle"],
-)
+@pytest.mark.parametrize("config", [{}, PCM], ids=["no configuration", "idle"])
 async def test_a_socket_without_a_purpose_is_closed(
-    url: str, config: dict[str, Any], message: str | None, code: str
+    impatient: str, config: dict[str, Any]
 ) -> None:
-    async with listening(url, **config) as listener:
-        if message is not None:
-            await listener.socket.send(message)
-        assert (await listener.next())["code"] == code
-        with pytest.raises(ConnectionClosed):
-            await listener.next()
-        assert listener.socket.close_code == 1008
+    async with listening(impatient, **config) as listener:
+        await is_closed(listener, "idle_timeout")
+
+
+async def test_a_text_before_the_configuration_is_refused(url: str) -> None:
+    async with listening(url) as listener:
+        await listener.send("input.text", text="Too early.")
+        await is_closed(listener, "invalid_message")
+
+
+async def is_closed(listener: Listener, code: str) -> None:
+    """Wait for an error with this code, and the end."""
+    assert (await listener.next())["code"] == code
+    with pytest.raises(ConnectionClosed):
+        await listener.next()
+    assert listener.socket.close_code == 1008
 
 
 async def test_a_path_without_a_websocket_is_named(url: str) -> None:

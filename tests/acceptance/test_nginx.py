@@ -21,7 +21,6 @@ import pytest
 from speechfleet.gateway.access import digest, make_key
 from tests.support.free_ports import free_port
 from tests.support.gateways import gateway
-from tests.support.slow_model import CHUNK
 from tests.support.stage import MODEL, ROOT, Stage, sentences, spoken, staged
 
 CONFIGURATION = ROOT / "deploy" / "nginx.conf"

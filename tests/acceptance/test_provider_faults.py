@@ -90,9 +90,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
     with ExitStack() as stack:
         servers: dict[str, WireServer] = {}
         environ = {
-            "SPEECHFLEET_TIMEOUTS": (
-                '{"connect": 0.3, "first_audio": 0.7, "silence": 0.7, "call": 20}'
-            ),
+            "SPEECHFLEET_TIMEOUTS": ('{"connect": 2, "first_audio": 2, "silence": 2, "call": 60}'),
             "SPEECHFLEET_BACKOFF": "0.05",
             "SPEECHFLEET_MAX_ATTEMPTS": "3",
         }

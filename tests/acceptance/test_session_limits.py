@@ -16,14 +16,14 @@ from tests.support.stage import MODEL, Stage, spoken, staged
 @pytest.fixture(scope="module")
 def stage(module_folder: Path) -> Iterator[Stage]:
     """One worker with room for one session, and little patience."""
-    environ = {"SPEECHFLEET_SESSION_VANISHED": "1.5", "SPEECHFLEET_SESSION_IDLE": "3"}
+    environ = {"SPEECHFLEET_SESSION_VANISHED": "5", "SPEECHFLEET_SESSION_IDLE": "10"}
     with staged(module_folder, environ, lanes=["session"], slots=1) as stage:
         yield stage
 
 
 @pytest.fixture
 async def client(stage: Stage) -> AsyncIterator[AsyncClient]:
-    async with stage.client(session_vanished=1.5, session_text=100) as client:
+    async with stage.client(session_vanished=5, session_text=100) as client:
         yield client
 
 
@@ -64,7 +64,7 @@ async def test_a_client_that_vanished_ends_its_session(
 async def test_no_new_text_ends_a_session_whose_client_lives(client: AsyncClient) -> None:
     async with client.session(model=MODEL) as session:
         await session.push("Something was said.")
-        with pytest.raises(JobCancelled, match="no new text for 3 s"):
+        with pytest.raises(JobCancelled, match="no new text for 10 s"):
             await session.result(timeout=60)
 
 

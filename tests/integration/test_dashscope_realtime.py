@@ -58,7 +58,7 @@ async def test_audio_flows_while_the_text_is_being_written() -> None:
 async def test_the_generator_is_there_before_the_utterance_is_over() -> None:
     async with DashScopeRealtimeServer(pace=1.0) as server, model_of(server) as model:
         async with asyncio.timeout(60):
-            responses = await model.synthesize(msg("A long sentence, spoken in real time."))
+            responses = await model.synthesize(msg("A long sentence, spoken in real time. " * 9))
             assert isinstance(responses, AsyncGenerator)
             first = await anext(responses)
         assert first.content is not None

@@ -70,7 +70,7 @@ async def test_what_ends_a_session_is_raised_and_the_next_message_is_spoken(
 ) -> None:
     async with DashScopeRealtimeServer() as server:
         server.script(fault)
-        async with model_of(server, timeouts=Timeouts(silence=0.3)) as model:
+        async with model_of(server, timeouts=Timeouts(silence=2.0)) as model:
             responses = await model.synthesize(msg("Hello, world."))
             assert isinstance(responses, AsyncGenerator)
             with pytest.raises(kind) as raised:

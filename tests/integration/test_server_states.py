@@ -19,7 +19,7 @@ from speechfleet.settings import Settings
 from tests.support.free_ports import free_port
 
 KEYS = 4000
-LOAD_DELAY_US = 1000
+LOAD_DELAY_US = 2500
 """For each key: the server loads for some seconds."""
 
 
