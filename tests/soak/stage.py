@@ -23,7 +23,8 @@ from tests.soak.process_watch import Watched
 from tests.soak.proxy import CuttingProxy
 from tests.soak.workers_clock import WorkersClock
 from tests.support import moto_server
-from tests.support.redis_servers import SentinelSet, free_port, sentinel_set
+from tests.support.free_ports import free_port
+from tests.support.redis_servers import SentinelSet, sentinel_set
 from tests.support.slow_model import LEDGER
 from tests.support.stage import PROVIDERS, ROOT, Ledger
 

@@ -25,6 +25,6 @@ def test_a_worker_is_ready_though_its_log_cannot_be_written(
     environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
     worker = WorkerProcess([], environ=environ, log=FULL_DISK, grace=1.0)
     try:
-        assert worker.await_ready(20) == "boot-1"
+        assert worker.await_ready(60) == "boot-1"
     finally:
         worker.stop()
