@@ -158,8 +158,12 @@ def _invoke(arguments: Sequence[str]) -> None:
 def _failed(error: dict[str, Any], status: ExitStatus, *, json: bool) -> ExitStatus:
     """Print an error: a line on stderr, and with ``--json`` the one object on stdout."""
     output.error(str(error["message"]))
-    if json:
-        output.emit({"error": error})
+    try:
+        if json:
+            output.emit({"error": error})
+        sys.stdout.flush()
+    except OSError:  # its disk is full, or its reader has left
+        output.give_up_stdout()
     return status
 
 
@@ -179,8 +183,7 @@ def _of_the_system(error: OSError | KeyboardInterrupt, *, json: bool) -> ExitSta
             details = {"code": "interrupted", "message": "interrupted", "retryable": True}
             return _failed(details, ExitStatus.INTERRUPTED, json=json)
         case BrokenPipeError():
-            # The reader of our output has left. Python flushes stdout once more at its end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            output.give_up_stdout()
             return ExitStatus.NO_READER
         case _:
             where = f"{error.filename}: " if error.filename else ""

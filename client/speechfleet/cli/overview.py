@@ -142,10 +142,13 @@ def print_help() -> int:
         for line in _lines(Screen.of(sys.stdout)):
             sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader of our output has left. Python flushes stdout once more at its end.
+    except OSError as error:
+        # The reader of our output has left, or its disk is full. Python flushes once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitStatus.NO_READER
+        if isinstance(error, BrokenPipeError):
+            return ExitStatus.NO_READER
+        sys.stderr.write(f"speechfleet: {error.strerror}\n")
+        return ExitStatus.WRONG_USE
     return ExitStatus.DONE
 
 
