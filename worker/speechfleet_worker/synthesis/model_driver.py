@@ -50,7 +50,8 @@ class AudioPiece(NamedTuple):
     @property
     def request_id(self) -> str:
         """Return the provider's id of the call, "" where there is none."""
-        return printable(self.metadata.get("request_id") or "")
+        found = self.metadata.get("request_id")
+        return printable(found) if found else ""
 
 
 _numbers = itertools.count(1)
