@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -58,7 +58,7 @@ class CommandPipeline:
         waits_for_room: bool = False,
     ) -> None:
         self._pool = redis.connection_pool
-        self._callbacks: Mapping[Any, Callable[[Any], Any]] = redis.response_callbacks
+        self._callbacks: dict[Argument, Callable[[Any], Any]] = dict(redis.response_callbacks)
         self._patience_s = patience_s
         self._timeout_s = timeout_s
         self._connect_timeout_s = connect_timeout_s
@@ -80,7 +80,7 @@ class CommandPipeline:
             reply = await self._enqueue(command)
         except Exception as error:  # noqa: BLE001 # judged, and raised again
             reply = await self._send_again(command, error)
-        convert = self._callbacks.get(str(command[0]))
+        convert = self._callbacks.get(command[0])
         return convert(reply) if convert is not None else reply
 
     async def call_all(self, commands: Iterable[Sequence[Argument]]) -> list[Any]:
