@@ -58,7 +58,9 @@ class CommandPipeline:
         waits_for_room: bool = False,
     ) -> None:
         self._pool = redis.connection_pool
-        self._callbacks: dict[Argument, Callable[[Any], Any]] = dict(redis.response_callbacks)
+        # redis-py's own dictionary changes the case of each name that is looked up.
+        callbacks: Mapping[Any, Callable[[Any], Any]] = redis.response_callbacks
+        self._callbacks = dict(callbacks)
         self._patience_s = patience_s
         self._timeout_s = timeout_s
         self._connect_timeout_s = connect_timeout_s
