@@ -80,7 +80,7 @@ def _parts(line: str) -> tuple[str, str]:
 def run(*command: str | Path, folder: Path, environ: dict[str, str]) -> str:
     done = subprocess.run(
         [str(word) for word in command],
-        cwd=folder, env=environ, capture_output=True, text=True, timeout=150, check=False,
+        cwd=folder, env=environ, capture_output=True, text=True, timeout=250, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
