@@ -63,7 +63,7 @@ class Pipes:
         return self.process.stdout
 
     def end(self) -> tuple[int, bytes, str]:
-        out, err = self.process.communicate(timeout=30)
+        out, err = self.process.communicate(timeout=60)
         return self.process.returncode, out, err.decode()
 
 
@@ -107,7 +107,7 @@ def test_whoever_stops_listening_stops_the_speech(
     pipes.write(" ".join(LINES))
     assert pipes.audio.read(960)
     pipes.audio.close()
-    assert pipes.process.wait(timeout=20) == 128 + signal.SIGPIPE
+    assert pipes.process.wait(timeout=60) == 128 + signal.SIGPIPE
     assert run(["status", "unheard"]) == 0
     assert "cancelled" in capsys.readouterr().out
     assert pipes.process.stderr is not None

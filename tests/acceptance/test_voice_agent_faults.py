@@ -1,6 +1,6 @@
 """An accident in mid-sentence, under LiveKit and under Pipecat: the turn is heard whole, once.
 
-The listener hears a pause of at most five seconds, and the framework hears of no error.
+The listener hears one short pause, and the framework hears of no error.
 """
 
 from __future__ import annotations

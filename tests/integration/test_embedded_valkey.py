@@ -18,6 +18,7 @@ from speechfleet.embedded import EmbeddedValkey
 from speechfleet.embedded.append_only_watch import MENDED
 from speechfleet.embedded.valkey import find_server
 from speechfleet.errors import FolderInUse, MisconfiguredError
+from tests.support.free_ports import free_port
 
 
 def client(url: str) -> redis.Redis:
@@ -46,7 +47,7 @@ def test_data_and_url_survive_a_kill(server: EmbeddedValkey) -> None:
     with client(url) as connection:
         connection.set("word", "kept")
         server.kill(signal.SIGKILL)
-        assert server.wait(10) == -signal.SIGKILL
+        assert server.wait(60) == -signal.SIGKILL
         server.restart()
         assert server.url == url
         assert server.pid != pid
@@ -78,7 +79,7 @@ def test_the_folder_stays_taken_while_a_server_outlives_its_owner(tmp_path: Path
     with pytest.raises(FolderInUse):
         EmbeddedValkey(tmp_path).start()
     server.kill(signal.SIGKILL)
-    server.wait(10)
+    server.wait(60)
     with EmbeddedValkey(tmp_path) as other:
         assert client(other.url).ping()
 
@@ -119,11 +120,12 @@ def test_only_this_user_reaches_the_socket(server: EmbeddedValkey) -> None:
     assert Path(server.url.removeprefix("unix://")).stat().st_mode & 0o777 == 0o700
 
 
-def test_tcp_asks_for_the_password(tmp_path: Path, unused_tcp_port: int) -> None:
-    with EmbeddedValkey(tmp_path, port=unused_tcp_port) as server:
+def test_tcp_asks_for_the_password(tmp_path: Path) -> None:
+    port = free_port()
+    with EmbeddedValkey(tmp_path, port=port) as server:
         assert client(server.url).ping()
         with pytest.raises(redis.AuthenticationError):
-            redis.Redis(port=unused_tcp_port, retry=Retry(NoBackoff(), 0)).ping()
+            redis.Redis(port=port, retry=Retry(NoBackoff(), 0)).ping()
         command = subprocess.check_output(["ps", "-o", "args=", str(server.pid)], text=True)
         assert server.url.split("@")[0].removeprefix("redis://:") not in command
 

@@ -24,7 +24,8 @@ from tests.soak.proxy import CuttingProxy
 from tests.soak.starting import start_worker
 from tests.soak.workers_clock import WorkersClock
 from tests.support import moto_server
-from tests.support.redis_servers import SentinelSet, free_port, sentinel_set
+from tests.support.free_ports import free_port
+from tests.support.redis_servers import SentinelSet, sentinel_set
 from tests.support.slow_model import LEDGER
 from tests.support.stage import PROVIDERS, ROOT, Ledger
 

@@ -91,7 +91,7 @@ class Ledger:
         await self.wait(lambda: len(self.calls(event, texts)) >= count, why=f"{count} {event}")
 
     async def wait(
-        self, true: Callable[[], T], within: float = 20.0, why: object = "the ledger"
+        self, true: Callable[[], T], within: float = 60.0, why: object = "the ledger"
     ) -> T:
         """Until it is true of the ledger (looked at with each line)."""
 
@@ -219,7 +219,7 @@ async def submit(client: AsyncClient, id: str, texts: Sequence[str], **order: An
     return await client.submit(msg, **{"model": MODEL, **order})
 
 
-async def gather(*work: Awaitable[T], within: float = 40.0) -> list[T]:
+async def gather(*work: Awaitable[T], within: float = 60.0) -> list[T]:
     """All of it, in time."""
     async with asyncio.timeout(within):
         return list(await asyncio.gather(*work))

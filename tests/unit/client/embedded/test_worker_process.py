@@ -31,7 +31,7 @@ def test_a_worker_is_ready_though_its_log_cannot_be_written(
     lines = "print('a line for the log', flush=True)\nprint('ready boot-1', flush=True)\n"
     worker = started(tmp_path, lines + "import time\ntime.sleep(60)\n", log=FULL_DISK)
     try:
-        assert worker.await_ready(20) == "boot-1"
+        assert worker.await_ready(60) == "boot-1"
     finally:
         worker.stop()
 
