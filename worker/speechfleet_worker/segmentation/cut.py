@@ -48,13 +48,12 @@ def cut(
 
 def language_of_text(text: str) -> str:
     """Guess the language that `cut` uses if none is given; "" if nothing shows it."""
-    return _guess(text[:_GUESSED_FROM])
+    return _language_of_beginning(text[:_GUESSED_FROM])
 
 
-@lru_cache(maxsize=16)
-def _guess(beginning: str) -> str:
-    """Guess a language once: every segment of a text asks for the language of the whole."""
-    return guess_language(beginning)
+@lru_cache(maxsize=256)  # a job asks several times, for its cuts, its voice and its words
+def _language_of_beginning(text: str) -> str:
+    return guess_language(text)
 
 
 def _sentences(text: str, stream: SentenceStream) -> Iterator[TextSegment]:
