@@ -191,11 +191,11 @@ class JobKeys:
         return self._fill("STREAMS")
 
     def stream(self, epoch: int) -> str:
-        """The chunk stream of an epoch."""
+        """Name the chunk stream of an epoch."""
         return f"{self.streams}{epoch}"
 
     def segments(self, epoch: int) -> str:
-        """The list of finished segments of an epoch."""
+        """Name the list of finished segments of an epoch."""
         return f"{self._fill('SEGMENTS')}{epoch}"
 
     @cached_property
