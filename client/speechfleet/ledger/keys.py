@@ -72,7 +72,7 @@ Names are percent-encoded, so that ``:`` separates and ``/`` joins: a job's *nam
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from urllib.parse import unquote
 
 from speechfleet.ledger import key_prefix
@@ -166,7 +166,7 @@ def login(hash: str) -> str:
 
 
 class JobKeys:
-    """The keys of one job."""
+    """The keys of one job. Never changed: what asks for the same name shares them."""
 
     def __init__(self, namespace: str, id: str) -> None:
         self.namespace = namespace
@@ -176,6 +176,7 @@ class JobKeys:
         self.record = self._fill("RECORD")
 
     @classmethod
+    @lru_cache(maxsize=1024)
     def parse(cls, name: str) -> JobKeys:
         """Read a job's name: ``<ns>/<id>``, both encoded."""
         namespace, _, id = name.partition("/")
