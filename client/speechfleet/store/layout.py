@@ -73,6 +73,12 @@ def rejected_object(namespace: str, batch: str) -> str:
     return f"{objects_of_batch(namespace, batch)}rejected.jsonl"
 
 
+def prefixes_of(namespace: str) -> tuple[str, ...]:
+    """Return the prefixes of all that a namespace has in the store."""
+    kinds = ("audio", "segments", "batches", "files")
+    return tuple(f"{kind}/{_path(namespace)}/" for kind in kinds)
+
+
 def file_object(namespace: str, id: str) -> str:
     """Return the path of the content of a client's file."""
     return f"files/{_path(namespace)}/{_path(id)}"
