@@ -208,10 +208,12 @@ class FleetTTSService(TTSService):
             await self._play(context_id, context.rest())
         except SpeechFleetError as error:
             if failure_kind(error) is not FailureKind.CANCELLED:
-                await self.append_to_audio_context(
-                    context_id,
-                    ErrorFrame(error.message, exception=error, category=error_category(error)),
-                )
+                category = error_category(error)
+                frame = ErrorFrame(error.message, exception=error, category=category)
+                await self.append_to_audio_context(context_id, frame)
+        except Exception as error:  # noqa: BLE001 # whatever it is: a turn has to end
+            frame = ErrorFrame(f"{type(error).__name__}: {error}", exception=error)
+            await self.append_to_audio_context(context_id, frame)
         self._contexts.pop(context_id, None)
         await self._end(context_id)
 
