@@ -58,7 +58,7 @@ test-floor: $(VENV)/.dev ## The client's tests at the lowest versions of its dep
 	@exec $(FLOOR)/bin/python -m pytest -q -W default::DeprecationWarning -k "not s3 and not bucket" \
 		$(FLOOR_TESTS)
 
-PYTHONS_TIMEOUT_S ?= 420
+PYTHONS_TIMEOUT_S ?= 1200
 # Without the tests of the sources themselves, which no Python reads otherwise.
 test-pythons: $(VENV)/.dev ## The fast tests on each other Python that is installed
 	@status=0; for python in $$($(BIN)/python .ci/pythons.py); do \

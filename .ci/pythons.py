@@ -30,7 +30,7 @@ def version_of(python: Path) -> tuple[int, int] | None:
     """Ask an interpreter for its version; None where it does not run, as pyenv's shims."""
     program = "import sys, venv; print(*sys.version_info[:2])"
     done = subprocess.run(
-        [python, "-c", program], capture_output=True, text=True, check=False, timeout=30
+        [python, "-c", program], capture_output=True, text=True, check=False, timeout=120
     )
     if done.returncode:
         return None

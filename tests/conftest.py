@@ -9,10 +9,19 @@ from pathlib import Path
 
 import pytest
 import redis
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from speechfleet.embedded import EmbeddedValkey
 from speechfleet.settings import settings
 from tests.support import moto_server
+
+# No example has to be quick: a machine may do more than this.
+hypothesis_settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+if not os.environ.get("CI"):  # it has a profile of its own, which is as patient
+    hypothesis_settings.load_profile("patient")
 
 _OURS = ("SPEECHFLEET_", "OPENAI_", "GOOGLE_", "GEMINI_", "DASHSCOPE_", "AWS_")
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:/+%=-]{1,60}")

@@ -1,6 +1,6 @@
 """An accident in mid-sentence, under AgentScope: the turn is heard whole, once.
 
-The listener hears a pause of at most five seconds, and the framework hears of no error.
+The listener hears one short pause, and the framework hears of no error.
 """
 
 from __future__ import annotations
@@ -33,8 +33,6 @@ from tests.support.accidents import (
 from tests.support.agentscope_agents import Heard, Script, agent, writing
 from tests.support.playback import Playback
 from tests.support.stage import Stage, staged
-
-pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +80,7 @@ async def test_the_reply_is_heard_whole_and_once(
         else TTSMiddleware(FleetTTSModel(MODEL, "alloy", client=client, strict=True, cache=False))
     )
     await all_workers_serve(stage, client)
-    async with asyncio.timeout(50), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         tasks.create_task(cause(stage, provider, client, accident))
         reply, playback = await listen(middleware)
     assert reply.audio == [whole_speech()]

@@ -107,7 +107,7 @@ async def test_a_client_that_is_killed_goes_on(stage: Stage, command: Any, tmp_p
     client = await stage.off_loop(start, stage, path, "--window", "20")
     await stage.ledger.until("end", texts, count=15)
     client.send_signal(signal.SIGKILL)
-    await stage.off_loop(client.communicate, None, 10)
+    await stage.off_loop(client.communicate, None, 60)
     done = await stage.off_loop(command, str(path), "--out", "out")
     assert done["failed"] == 0
     written = manifest(tmp_path / "out")
@@ -152,7 +152,7 @@ async def test_ctrl_c_says_how_to_go_on(stage: Stage, tmp_path: Path) -> None:
     client = await stage.off_loop(start, stage, path, "--window", "10")
     await stage.ledger.until("end", texts, count=5)
     client.send_signal(signal.SIGINT)
-    _, err = await stage.off_loop(client.communicate, None, 20)
+    _, err = await stage.off_loop(client.communicate, None, 60)
     assert client.returncode == 130
     assert b"the same command resumes it" in err
     assert b"Traceback" not in err
@@ -296,23 +296,27 @@ async def test_a_batch_that_is_cancelled_says_so_and_resumes(stage: Stage, tmp_p
 
 
 async def test_what_ended_between_two_runs_is_counted_once(stage: Stage, tmp_path: Path) -> None:
-    texts = list(zip(map(str, range(30)), sentences("between two runs", 30), strict=True))
-    out = tmp_path / "out"
+    out, end = tmp_path / "out", tmp_path / "end"
+    items = [
+        {"id": f"{n}", "text": text, "held": str(end) if n >= 20 else ""}
+        for n, text in enumerate(sentences("between two runs", 30))
+    ]
     async with stage.client() as client:
-        first = client.batch(texts, model=MODEL, out=out)
+        first = client.batch(items, model=MODEL, out=out)
         async with contextlib.aclosing(first.results()) as entries:
             await anext(entries)
-        for id, _ in texts:
+        end.touch()
+        for item in items:
             with contextlib.suppress(JobNotFound):
-                await client.job(f"{first.id}/{id}").result(timeout=30)
+                await client.job(f"{first.id}/{item['id']}").result(timeout=60)
         some = len(manifest(out))
         assert 0 < some < 30
         read = asyncio.Event()
 
-        async def late() -> AsyncIterator[tuple[str, str]]:
+        async def late() -> AsyncIterator[dict[str, str]]:
             await read.wait()
-            for text in texts:
-                yield text
+            for item in items:
+                yield item
 
         rest = client.batch(late(), model=MODEL, out=out)
         async for _ in rest.results():

@@ -38,7 +38,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     assert line(process.stdout) == "ready"
     yield settings
     process.send_signal(signal.SIGTERM)
-    rest, _ = process.communicate(timeout=30)
+    rest, _ = process.communicate(timeout=60)
     assert (process.returncode, rest) == (0, b"")
 
 
@@ -103,14 +103,18 @@ def test_the_same_id_is_the_same_job(
     assert "another request" in capsys.readouterr().err
 
 
-def test_audio_flows_down_a_pipe_while_it_is_made(fleet: object, told: Json) -> None:
-    options = ["--option", "pace=0.3", "--option", "chunks=5", "--id", "piped"]
+def test_audio_flows_down_a_pipe_while_it_is_made(
+    fleet: object, told: Json, tmp_path: Path
+) -> None:
+    end = tmp_path / "end"
+    options = ["--option", f"held={end}", "--option", "chunks=5", "--id", "piped"]
     process = start("say", "Flow.", *SLOW, *options, "-o", "-", stderr=subprocess.PIPE)
     assert process.stdout is not None
     begun = process.stdout.read(960)
     assert begun[:4] == b"RIFF"
     assert told("status", "piped")["state"] == "RUNNING"
-    rest, err = process.communicate(timeout=20)
+    end.touch()
+    rest, err = process.communicate(timeout=60)
     assert process.returncode == 0
     heard = wav.decode(begun + rest)
     assert (len(heard.pcm), heard.sample_rate) == (5 * CHUNK, 24_000)
@@ -195,7 +199,7 @@ def test_ctrl_c_ends_and_cancels(fleet: object, told: Json) -> None:
     assert process.stdout is not None
     assert process.stdout.read(wav.HEADER_BYTES)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, b"speechfleet: interrupted\n")
     assert told("jobs", "--state", "running")["jobs"] == []
     [newest, *_] = told("jobs", "--state", "cancelled")["jobs"]
@@ -211,7 +215,7 @@ def test_a_reader_that_leaves_ends_it_quietly(fleet: object, told: Json) -> None
     assert process.stderr is not None
     with process.stderr as stderr:
         assert stderr.read() == b""
-    assert process.wait(20) == 141
+    assert process.wait(60) == 141
     assert told("jobs", "--state", "running")["jobs"] == []
 
 
@@ -306,7 +310,7 @@ def test_a_worker_of_ones_own_is_drained(
     assert boot in capsys.readouterr().err
     assert run(["drain", boot]) == 0
     assert capsys.readouterr().out == f"{boot}: draining\n"
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     assert process.returncode == 0
     assert boot not in [one["boot"] for one in told("workers")["workers"]]
 
@@ -320,7 +324,7 @@ def test_a_worker_without_lanes_serves_all_of_them(fleet: object, told: Json) ->
     assert sorted(map(sorted, lanes.values())) == [["batch", "live"], ["session"]]
     [sessions] = [pid for pid, served in lanes.items() if served == {"session"}]
     os.kill(sessions, signal.SIGKILL)
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGKILL
     [other] = lanes.keys() - {sessions}
     with pytest.raises(ProcessLookupError):

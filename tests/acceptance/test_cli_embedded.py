@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import socketserver
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from speechfleet.cli.app import run
 from speechfleet.embedded import EmbeddedValkey
 from speechfleet.ledger.workers import WorkerInfo
 from speechfleet.sync import Client
+from tests.support.free_ports import free_port
 from tests.support.program import PROGRAM, line, start
 
 INFO = b"redis_version:7.0.0\r\nrun_id:x\r\ncluster_enabled:1\r\n"
@@ -74,9 +74,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 2
 def test_redis_that_is_not_there(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        url = f"redis://:s3cret@127.0.0.1:{unused.getsockname()[1]}"
+    url = f"redis://:s3cret@127.0.0.1:{free_port()}"
     monkeypatch.setenv("SPEECHFLEET_REDIS_URL", url)
     said = refused(capsys, "say", "x", status=4)
     assert "cannot be reached" in said
@@ -88,10 +86,7 @@ def test_redis_that_is_not_there(
 def test_a_wrong_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    with EmbeddedValkey(tmp_path / "valkey", port=port) as server:
+    with EmbeddedValkey(tmp_path / "valkey", port=free_port()) as server:
         for credentials in (":wr0ng@", ""):
             url = f"redis://{credentials}127.0.0.1:{urlsplit(server.url).port}/0"
             monkeypatch.setenv("SPEECHFLEET_REDIS_URL", url)
@@ -171,7 +166,7 @@ def test_a_job_that_waits_is_told_and_can_be_cancelled(
     assert run(["status", "waiting"]) == 0
     assert "queued (no_worker)" in capsys.readouterr().out
     assert run(["cancel", "waiting", "--reason", "nobody comes"]) == 0
-    _, err = waiting.communicate(timeout=20)
+    _, err = waiting.communicate(timeout=60)
     assert waiting.returncode == 1
     assert err == b"speechfleet: the job was cancelled: nobody comes\n"
 
@@ -182,7 +177,7 @@ def test_an_id_of_ones_own_outlives_ctrl_c(
     waiting = start("say", "Later.", "--id", "mine", stderr=subprocess.PIPE)
     assert line(waiting.stderr).startswith("it waits")
     waiting.send_signal(signal.SIGINT)
-    _, err = waiting.communicate(timeout=20)
+    _, err = waiting.communicate(timeout=60)
     assert (waiting.returncode, err) == (130, b"speechfleet: interrupted\n")
     assert run(["status", "mine"]) == 0
     assert "queued" in capsys.readouterr().out
@@ -232,7 +227,7 @@ def test_the_wire_servers_run_until_they_are_interrupted() -> None:
         printed.append(each.partition("=")[0])
     assert {"OPENAI_BASE_URL", "OPENAI_API_KEY", "DASHSCOPE_REALTIME_URL"} <= set(printed)
     servers.send_signal(signal.SIGINT)
-    servers.communicate(timeout=20)
+    servers.communicate(timeout=60)
     assert servers.returncode == 0
 
 
@@ -261,5 +256,5 @@ def test_up_twice_on_one_folder(tmp_path: Path) -> None:
     )
     assert (second.returncode, second.stdout) == (4, b"")
     first.send_signal(signal.SIGINT)
-    first.communicate(timeout=20)
+    first.communicate(timeout=60)
     assert first.returncode == 0

@@ -27,8 +27,7 @@ LINES = ["The first sentence is heard.", "While this one is being written."]
 
 @pytest.fixture(scope="module")
 def stage(module_folder: Path) -> Iterator[Stage]:
-    # A machine in a hurry for other things is no pause.
-    with staged(module_folder, {"SPEECHFLEET_SESSION_PAUSE": "20"}, lanes=["session"]) as stage:
+    with staged(module_folder, lanes=["session"]) as stage:
         yield stage
 
 
@@ -63,7 +62,7 @@ class Pipes:
         return self.process.stdout
 
     def end(self) -> tuple[int, bytes, str]:
-        out, err = self.process.communicate(timeout=30)
+        out, err = self.process.communicate(timeout=60)
         return self.process.returncode, out, err.decode()
 
 
@@ -107,7 +106,7 @@ def test_whoever_stops_listening_stops_the_speech(
     pipes.write(" ".join(LINES))
     assert pipes.audio.read(960)
     pipes.audio.close()
-    assert pipes.process.wait(timeout=20) == 128 + signal.SIGPIPE
+    assert pipes.process.wait(timeout=60) == 128 + signal.SIGPIPE
     assert run(["status", "unheard"]) == 0
     assert "cancelled" in capsys.readouterr().out
     assert pipes.process.stderr is not None

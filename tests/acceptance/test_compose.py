@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -27,6 +26,7 @@ from speechfleet.gateway.access import digest, make_key
 from speechfleet.ledger.message import TASK
 from speechfleet.sync import Speech
 from tests.support import moto_server
+from tests.support.free_ports import free_port
 
 COMPOSE = Path(__file__).parents[2] / "docker-compose.yml"
 SERVICES: dict[str, Any] = yaml.safe_load(COMPOSE.read_text("utf-8"))["services"]
@@ -41,13 +41,7 @@ SECRETS = {
 }
 BIN = Path(sys.executable).parent
 ENTRYPOINT = ["speechfleet"]  # the Dockerfile's
-WITHIN = 30.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+WITHIN = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +95,7 @@ class Service:
             kind, *check = self._service["healthcheck"]["test"]
             assert kind == "CMD"
             probe = self._start(check, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-            told, _ = probe.communicate(timeout=20)
+            told, _ = probe.communicate(timeout=60)
             if probe.returncode == 0:
                 return
             assert self.process.poll() is None, self.log.read_text()
@@ -152,7 +146,7 @@ def test_a_worker_speaks_its_lane_and_drains(
 
 def speak(fleet: Client, lane: str) -> Speech:
     text = f"Spoken in the {lane} lane."
-    return fleet.submit(text, model="espeak/espeak-ng", lane=Lane(lane)).result(30)
+    return fleet.submit(text, model="espeak/espeak-ng", lane=Lane(lane)).result(60)
 
 
 def converse(fleet: Client) -> Speech:
@@ -160,7 +154,7 @@ def converse(fleet: Client) -> Speech:
         session.push("Spoken while it was written.")
         for _ in session.synthesize():
             pass
-        return session.result(30)
+        return session.result(60)
 
 
 def test_the_gateway_serves_whoever_has_the_key(led: dict[str, str], tmp_path: Path) -> None:
@@ -186,7 +180,7 @@ def test_flower_shows_what_workers_do(
             worker.ready()
             with Client() as fleet:
                 job = fleet.submit("Seen by Flower.", model="espeak/espeak-ng", cache=False)
-                job.result(30)
+                job.result(60)
             shown = _metrics_of(url, f'task="{TASK}",type="task-succeeded"')
             drained(worker)
         assert "@speechfleet" in shown

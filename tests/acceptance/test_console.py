@@ -18,8 +18,8 @@ from tests.support.stage import MODEL, UNSERVED, Stage, staged
 pytestmark = needs_chromium
 expect.set_options(timeout=WITHIN)
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
-STEADY = {"pace": 0.02, "chunks": 60}
-"""Five times as fast as it is heard: 1.2 s to make, 6 s to hear."""
+STEADY = {"pace": 0.02, "chunks": 150}
+"""Five times as fast as it is heard: 3 s to make, 15 s to hear."""
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,9 @@ async def test_every_sample_that_is_sent_is_played(stage: Stage, url: str) -> No
     async with browsing(f"{url}/#/speak") as page:
         await expect(page.get_by_role("combobox", name="Model")).to_contain_text(ESPEAK)
         await page.get_by_role("combobox", name="Model").select_option(ESPEAK)
-        await page.get_by_role("textbox", name="Text").fill("First words. And now the second.")
+        await page.get_by_role("textbox", name="Text").fill(
+            "First come a few words that take a while, so that they can be seen. And the second."
+        )
         await page.get_by_role("button", name="Speak").click()
         await expect(page.locator(".segment[aria-current]")).to_contain_text("First")
         await expect(page.locator(".segment[aria-current]")).to_contain_text("second")
@@ -80,7 +82,7 @@ async def test_a_job_is_heard_while_it_is_made(stage: Stage, url: str) -> None:
         await expect(deck(page)).to_have_attribute("data-state", "paused")
         await page.get_by_role("button", name="Replay").click()
         await expect(deck(page)).to_have_attribute("data-state", "playing")
-        await page.get_by_role("slider", name="Position").fill("5.8")
+        await page.get_by_role("slider", name="Position").fill("14.8")
         await expect(deck(page)).to_have_attribute("data-state", "ended")
         async with page.expect_download() as saving:
             await page.get_by_role("link", name="Download").click()
@@ -126,7 +128,7 @@ async def test_the_word_that_is_heard_is_marked_and_a_click_plays_from_a_word(
     text = "Alpha bravo charlie delta. Echo foxtrot golf hotel india juliett kilo lima."
     async with stage.client() as client:
         job = await client.submit(Msg("", text, "assistant", id="words"), model=ESPEAK)
-        speech = await job.result(timeout=20)
+        speech = await job.result(timeout=60)
         words = {text[word.text_start : word.text_end]: word for word in await speech.words()}
     async with browsing(f"{url}/#/jobs/words") as page:
         await expect(page.locator(".word")).to_have_count(12)
@@ -237,7 +239,10 @@ async def test_the_keyboard_is_enough(url: str) -> None:
         await expect(text).to_be_focused()
         await expect(page.get_by_role("combobox", name="Model")).to_contain_text(ESPEAK)
         await page.get_by_role("combobox", name="Model").select_option(ESPEAK)
-        await text.fill("By keys alone. To the end.")
+        await text.fill(
+            "By keys alone, without a mouse or a finger, as many people use every page there is. "
+            "From the first of all the words to the very end of the last of them all."
+        )
         await text.press("Control+Enter")
         await expect(deck(page)).to_have_attribute("data-state", "playing")
         await expect(deck(page).get_by_role("status")).to_have_text("Playing")

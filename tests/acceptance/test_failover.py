@@ -25,13 +25,14 @@ from speechfleet.job import AsyncJob
 from speechfleet.lifecycle import State
 from speechfleet.session import AsyncSession
 from tests.soak.proxy import CuttingProxy
-from tests.support.redis_servers import SentinelSet, free_port, sentinel_set
+from tests.support.free_ports import free_port
+from tests.support.redis_servers import SentinelSet, sentinel_set
 from tests.support.stage import PROVIDERS, ROOT, gather, sentences, spoken
 
 MODEL = "slow/paced"
 PACE_S = 0.05
 REPLICAS = 2
-MAX_SILENCE_S = 10.0
+MAX_SILENCE_S = 30.0
 """Between two chunks, over the failover; on a machine that runs other tests, too."""
 LOAD_S = 3.0
 """Seconds of new jobs after the failover."""
@@ -58,7 +59,8 @@ class Servers:
 @pytest.fixture
 async def servers(tmp_path: Path) -> AsyncIterator[Servers]:
     async with AsyncExitStack() as stack:
-        proxies = {port: CuttingProxy("127.0.0.1", port) for port in _free_ports(1 + REPLICAS)}
+        ports = [free_port() for _ in range(1 + REPLICAS)]
+        proxies = {port: CuttingProxy("127.0.0.1", port) for port in ports}
         for proxy in proxies.values():
             await proxy.start()
             stack.push_async_callback(proxy.close)
@@ -68,10 +70,6 @@ async def servers(tmp_path: Path) -> AsyncIterator[Servers]:
         sentinel = await asyncio.to_thread(blocking.enter_context, entering)
         await sentinel.until_whole(REPLICAS)
         yield Servers(sentinel, proxies)
-
-
-def _free_ports(count: int) -> list[int]:
-    return [free_port() for _ in range(count)]
 
 
 @pytest.fixture
@@ -159,7 +157,6 @@ async def keep_submitting(client: AsyncClient, until: asyncio.Event) -> dict[str
     return accepted
 
 
-@pytest.mark.timeout(150)
 @pytest.mark.parametrize(
     "how", [signal.SIGKILL, signal.SIGSTOP, None], ids=["killed", "stopped", "cut off"]
 )
@@ -192,7 +189,7 @@ async def test_every_accepted_job_ends_and_no_listener_hears_a_byte_twice(
             accepted = await submitting
         assert max(listener.silence_s for listener in listeners.values()) < MAX_SILENCE_S
         for id in accepted:
-            result = await client.job(id).result(timeout=30)
+            result = await client.job(id).result(timeout=60)
             assert result.size
         for id in (*texts, *dialogues):
             status = await client.job(id).status()

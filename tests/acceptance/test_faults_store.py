@@ -100,7 +100,6 @@ async def off_loop(manager: AbstractContextManager[T]) -> AsyncIterator[T]:
         await asyncio.to_thread(manager.__exit__, None, None, None)
 
 
-@pytest.mark.timeout(120)
 async def test_jobs_wait_for_a_store_that_refuses(
     store: str | None, moto_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,7 +148,7 @@ async def test_a_worker_that_slept_past_its_lease_writes_nothing(
                 worker.kill(signal.SIGSTOP)
             before: dict[str, object] = {}
             for job in jobs:
-                listener = await asyncio.wait_for(Heard().listen(job), 30)
+                listener = await asyncio.wait_for(Heard().listen(job), 60)
                 assert listener.audio == spoken(texts[job.id])
                 before[job.id] = await everything_about(client, job.id)
             for worker in asleep:

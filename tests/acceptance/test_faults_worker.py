@@ -61,7 +61,7 @@ async def kill_one_of_two(stage: Stage, texts: dict[str, list[str]], first: list
             await submit(client, id, lines, pace=0.25, chunks=4) for id, lines in texts.items()
         ]
         heard = [asyncio.create_task(Heard().listen(job)) for job in jobs]
-        await stage.ledger.until("end", first, 45)
+        await stage.ledger.until("end", first, len(first))
         records = [await job.record() for job in jobs]
         assert {record.state for record in records} == {State.RUNNING}
         victim = max(stage.fleet.workers, key=lambda w: sum(r.boot == w.boot_id for r in records))
@@ -95,7 +95,7 @@ async def test_the_end_of_a_job_is_told_although_its_worker_dies_right_after_it(
         secret = (Secret(received.secret),)
         await client.ledger.webhooks.put(Webhook("default", "wh_1", received.url, secret))
         job = await submit(client, "told", ["One sentence."])
-        await job.result(timeout=20)
+        await job.result(timeout=60)
         [token] = [told for _, event, told in (await job.record()).history if event == "claim"]
         [worker] = [w for w in stage.fleet.workers if token.startswith(f"{w.boot_id}:")]
         worker.kill()
@@ -105,7 +105,6 @@ async def test_the_end_of_a_job_is_told_although_its_worker_dies_right_after_it(
         await client.ledger.webhooks.remove("default", "wh_1")
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("how", ["signal", "exit"])
 async def test_a_job_that_kills_its_workers_ends_and_spares_its_neighbours(
     stage: Stage, how: str
@@ -131,7 +130,8 @@ async def test_a_drained_worker_hands_over_at_a_segment_boundary(tmp_path: Path)
     short = {f"short-{n}": sentences(f"short {n}", 2) for n in range(6)}
     long = {f"long-{n}": sentences(f"long {n}", 120) for n in range(6)}
     late = {f"late-{n}": sentences(f"late {n}", 2) for n in range(6)}
-    with staged(tmp_path, workers=2, slots=20, supervise=False, grace=1.0) as stage:
+    # Enough for the short ones, on a machine that does more; the long ones take half a minute.
+    with staged(tmp_path, workers=2, slots=20, supervise=False, grace=5.0) as stage:
         async with stage.client() as client:
             jobs = [
                 await submit(client, id, lines, pace=0.04)
@@ -140,12 +140,12 @@ async def test_a_drained_worker_hands_over_at_a_segment_boundary(tmp_path: Path)
             await stage.ledger.until("end", [t[0] for t in long.values()], 6)
             [leaver, _] = stage.fleet.workers
             leaver.kill(signal.SIGTERM)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while not any(w.draining for w in await client.ledger.workers.workers()):
                     pass  # each look is a round trip to the server
             before = len(stage.ledger.lines)
             jobs += [await submit(client, id, lines, pace=0.04) for id, lines in late.items()]
-            assert await stage.off_loop(leaver.wait, 10) == 0
+            assert await stage.off_loop(leaver.wait, 60) == 0
             results = await gather(*(Heard().listen(job) for job in jobs))
             texts = {**long, **short, **late}
             for job, listener in zip(jobs, results, strict=True):
@@ -181,10 +181,10 @@ async def test_a_drained_worker_takes_the_process_of_a_lone_job_along(tmp_path: 
             [child] = {call.pid for call in stage.ledger.lines}
             assert child != leaver.pid
             leaver.kill(signal.SIGTERM)
-            assert await stage.off_loop(leaver.wait, 15) == 0
+            assert await stage.off_loop(leaver.wait, 60) == 0
             with pytest.raises(ProcessLookupError):
                 os.kill(child, 0)
             await stage.off_loop(stage.fleet.start_worker)
-            assert (await asyncio.wait_for(heard, 30)).audio == spoken(lines)
+            assert (await asyncio.wait_for(heard, 60)).audio == spoken(lines)
             assert handed_on(await job.record())
             assert (await job.status()).losses == 0

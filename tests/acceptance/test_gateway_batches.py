@@ -17,8 +17,8 @@ from openai.types import Batch
 from speechfleet.audio import wav
 from speechfleet.embedded.gateway_process import GatewayProcess
 from speechfleet.gateway.batches.batch_input import ENDPOINT
+from tests.support.free_ports import free_port
 from tests.support.gateways import code_of
-from tests.support.redis_servers import free_port
 from tests.support.stage import MODEL, Stage, gather, sentences, spoken, staged
 
 POLL_S = 0.05
@@ -86,7 +86,7 @@ async def begun(client: openai.AsyncOpenAI, file: str, **more: Any) -> Batch:
 
 async def ended(client: openai.AsyncOpenAI, id: str) -> Batch:
     """A batch at its end; a gateway that is away is asked again."""
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(60):
         while True:
             try:
                 batch = await client.batches.retrieve(id)
@@ -193,7 +193,7 @@ async def test_a_cancelled_batch_keeps_what_was_spoken(
     first, *rest = sentences("the cancelled batch", 4)
     lines = [line("first", first), *(line(f"{n}", t, stall=True) for n, t in enumerate(rest))]
     batch = await begun(client, await uploaded(client, lines))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             counts = (await client.batches.retrieve(batch.id)).request_counts
             if counts is not None and counts.completed == 1:

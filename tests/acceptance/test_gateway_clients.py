@@ -132,7 +132,7 @@ async def test_states_are_taken_in_any_case(url: str) -> None:
 
 
 async def test_the_fleet_names_no_job(url: str) -> None:
-    body = {"text": SENTENCE, "model": MODEL, "id": "patient-john-doe", "options": {"pace": 0.5}}
+    body = {"text": SENTENCE, "model": MODEL, "id": "patient-john-doe", "options": {"stall": True}}
     async with http(url) as web:
         assert (await web.post("/jobs", json=body)).status_code == 201
         running = {"state": "RUNNING"}

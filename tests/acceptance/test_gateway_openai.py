@@ -93,9 +93,11 @@ def test_openais_synchronous_client_streams(url: str, tmp_path: Path) -> None:
     assert decoded((tmp_path / "speech.mp3").read_bytes())[1] > 2
 
 
-async def test_bytes_flow_while_the_provider_still_speaks(url: str, stage: Stage) -> None:
+async def test_bytes_flow_while_the_provider_still_speaks(
+    url: str, stage: Stage, tmp_path: Path
+) -> None:
     """The first bytes are there before the model has said its last chunk."""
-    text = "A sentence that takes its time."
+    text, end = "A sentence that takes its time.", tmp_path / "end"
     async with (
         openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none") as client,
         client.audio.speech.with_streaming_response.create(
@@ -103,12 +105,13 @@ async def test_bytes_flow_while_the_provider_still_speaks(url: str, stage: Stage
             voice="low",
             input=text,
             response_format="pcm",
-            extra_body={"pace": 0.1, "chunks": 10},
+            extra_body={"held": str(end), "chunks": 10},
         ) as answer,
     ):
         pieces = answer.iter_bytes(4800)
         first = await anext(pieces)
         assert not stage.ledger.calls("end", [text]), "it was not spoken to its end by then"
+        end.touch()
         rest = [piece async for piece in pieces]
     assert len(first) + sum(map(len, rest)) == 10 * 4800
 

@@ -30,7 +30,7 @@ def url(module_folder: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def document(url: str) -> dict[str, Any]:
-    told: dict[str, Any] = httpx.get(f"{url}/openapi.json", timeout=20).json()
+    told: dict[str, Any] = httpx.get(f"{url}/openapi.json", timeout=60).json()
     return told
 
 
@@ -38,7 +38,6 @@ def test_the_document_names_every_route(document: dict[str, Any]) -> None:
     assert {"/v1/audio/speech", "/jobs", "/jobs/{id}/events", "/metrics"} <= set(document["paths"])
 
 
-@pytest.mark.timeout(150)
 def test_nothing_that_is_sent_makes_the_gateway_fail(url: str, document: dict[str, Any]) -> None:
     """What is well-formed and what is not; models are those that answer at once."""
     for shape in ("SpeechOrder", "JobOrder"):
@@ -47,7 +46,7 @@ def test_nothing_that_is_sent_makes_the_gateway_fail(url: str, document: dict[st
         }
     schema = schemathesis.openapi.from_dict(document)
     tried = 0
-    with httpx.Client(base_url=url, timeout=20.0) as client:
+    with httpx.Client(base_url=url, timeout=60) as client:
         operations = [one.ok() for one in schema.get_all_operations() if isinstance(one, Ok)]
         for operation, mode in product(operations, schemathesis.GenerationMode):
             tried += ask(client, operation, mode)

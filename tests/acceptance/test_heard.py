@@ -28,7 +28,7 @@ MAX_ERROR_RATE = 0.08
 JOINED = 3
 """Segments that a broken join is shown with."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 
 def lines() -> list[str]:

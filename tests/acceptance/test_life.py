@@ -45,12 +45,11 @@ async def test_cancelling_closes_the_provider_call_and_ends_the_stream(stage: St
                 pass
         await stage.ledger.wait(
             lambda: stage.ledger.calls("closed", lines) == stage.ledger.calls("start", lines),
-            within=2.0,
             why="every call that was begun is closed",
         )
         assert await job.cancel("again") is False
         with pytest.raises(JobCancelled):
-            await job.result(timeout=5)
+            await job.result(timeout=60)
 
 
 async def test_a_retry_begins_another_epoch_at_once(stage: Stage) -> None:
@@ -89,13 +88,13 @@ async def test_a_job_deleted_while_it_runs_does_not_come_back(stage: Stage) -> N
     async with stage.client() as client, stage.client() as other:
         job = await submit(client, "deleted", lines, chunks=50)
         follower = await submit(other, "deleted", lines, chunks=50)
-        waiting = asyncio.create_task(follower.result(timeout=20))
+        waiting = asyncio.create_task(follower.result(timeout=60))
         await stage.ledger.until("start", lines)
         await job.delete()
         with pytest.raises((JobCancelled, JobNotFound)):
             await waiting
         with pytest.raises(JobNotFound):
-            await follower.result(timeout=5)
+            await follower.result(timeout=60)
         started = await stage.ledger.asked(lines)
         await stage.ledger.wait(lambda: stage.ledger.calls("closed", lines) == started)
         with pytest.raises(JobNotFound):
@@ -197,12 +196,18 @@ async def test_batches_fill_every_slot_and_hold_up_no_live_job(tmp_path: Path) -
                 await client.job(status.id).cancel()
 
 
+IN_A_ROW = 80
+"""Jobs that take a tenth of a second each: a machine may take nine times as long."""
+
+
 async def test_a_slot_that_is_free_again_is_used_at_once(tmp_path: Path) -> None:
     """Celery's own loop sleeps for a second while no message may come: it has to be woken."""
     with staged(tmp_path, slots=1) as stage:
-        async with stage.client() as client, asyncio.timeout(20):
-            jobs = [await submit(client, f"one-{n}", [f"One {n}."]) for n in range(30)]
-            await gather(*(job.result() for job in jobs))
+        async with stage.client() as client:
+            jobs = [
+                await submit(client, f"one-{n}", [f"One {n}."], pace=0.0) for n in range(IN_A_ROW)
+            ]
+            await gather(*(job.result() for job in jobs), within=0.9 * IN_A_ROW)
 
 
 @pytest.mark.parametrize("url", ["file:///nowhere/at/all", "ftp://x", ""])
@@ -213,7 +218,7 @@ def test_a_worker_with_a_wrong_store_says_so_and_ends(redis_url: str, url: str) 
         env=environ | ({"SPEECHFLEET_STORE": url} if url else {}),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     assert done.returncode == 2

@@ -38,7 +38,7 @@ def provider() -> Iterator[OpenAIServer]:
 @pytest.fixture(scope="module")
 def stage(module_folder: Path, provider: OpenAIServer) -> Iterator[Stage]:
     """A worker for jobs, and one for sessions, which cuts no sentence on a slow machine."""
-    environ = {**provider.environment(), "SPEECHFLEET_SESSION_PAUSE": "5"}
+    environ = {**provider.environment(), "SPEECHFLEET_SESSION_PAUSE": "20"}
     with staged(module_folder, environ, sessions=True) as stage:
         yield stage
 
@@ -193,7 +193,7 @@ async def test_a_provider_that_never_answers_is_a_timeout(
     options = APIConnectOptions(max_retry=0, timeout=1.0)
     heard = await written(voice, ["Nobody says this."], options=options)
     assert isinstance(heard.error, APITimeoutError)
-    assert 0.9 < clock() - began < 2.0
+    assert 0.9 < clock() - began < 15.0, "not the patience of the worker"
     assert [error.recoverable for error in errors] == [False]
 
 
@@ -205,7 +205,7 @@ async def test_every_retry_is_told_and_only_the_last_is_final(
     metrics: list[TTSMetrics] = []
     voice.on("error", errors.append)
     voice.on("metrics_collected", metrics.append)
-    options = APIConnectOptions(max_retry=3, timeout=0.5, retry_interval=0.0)
+    options = APIConnectOptions(max_retry=3, timeout=2.0, retry_interval=0.0)
     heard = await whole(voice, "Nobody says this either.", options=options)
     assert isinstance(heard.error, APITimeoutError)
     assert [error.recoverable for error in errors] == [True, True, True, False]
@@ -216,7 +216,7 @@ async def test_a_late_first_audio_is_tried_again_and_the_text_is_not_lost(
     voice: FleetTTS, provider: OpenAIServer
 ) -> None:
     provider.script(Fault("slow_first_byte"))
-    options = APIConnectOptions(max_retry=1, timeout=1.0, retry_interval=0.0)
+    options = APIConnectOptions(max_retry=1, timeout=5.0, retry_interval=0.0)
     heard = await written(voice, ["The second try ", "says this."], options=options)
     assert heard.error is None
     assert heard.pcm == spoken("The second try says this.")
@@ -318,17 +318,17 @@ async def test_an_agent_speaks_and_remembers(voice: FleetTTS) -> None:
 async def test_the_history_has_the_words_that_were_heard(client: AsyncClient, model: str) -> None:
     """Barge-in: of a provider that tells the words' times, and of one that does not."""
     voice = FleetTTS(model, client=client)
-    numbers = "One two three four five six seven eight nine ten eleven twelve."
+    numbers = " ".join(["One two three four five six seven eight nine ten eleven twelve."] * 4)
     async with talking(voice, [f"{word} " for word in numbers.split()], aligned=True) as scene:
         handle = scene.session.generate_reply(user_input="Count!")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await scene.ear.speaking.wait()
-            await asyncio.sleep(0.6)  # the listener's time, in which words are heard
+            await scene.eye.reads()
             await scene.session.interrupt()
             await handle
         [text] = scene.history
     heard = text.split()
-    assert 0 < len(heard) < 12
+    assert 0 < len(heard) < 48
     assert heard == numbers.split()[: len(heard)]
 
 
@@ -337,8 +337,8 @@ async def test_barge_in_closes_the_call_at_the_provider(client: AsyncClient, sta
     said = "A long answer that nobody wants to hear to its end."
     async with talking(voice, [said]) as scene:
         handle = scene.session.generate_reply(user_input="Hello?")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await scene.ear.speaking.wait()
             await scene.session.interrupt()
             await handle
-    await stage.ledger.wait(lambda: stage.ledger.calls("closed")[said], within=5.0)
+    await stage.ledger.wait(lambda: stage.ledger.calls("closed")[said])

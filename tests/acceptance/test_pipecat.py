@@ -56,7 +56,7 @@ def provider() -> Iterator[OpenAIServer]:
 
 @pytest.fixture(scope="module")
 def stage(module_folder: Path, provider: OpenAIServer) -> Iterator[Stage]:
-    environ = {**provider.environment(), "SPEECHFLEET_SESSION_PAUSE": "5"}
+    environ = {**provider.environment(), "SPEECHFLEET_SESSION_PAUSE": "20"}
     with staged(module_folder, environ, lanes=["session"]) as stage:
         yield stage
 
@@ -233,17 +233,17 @@ async def test_words_follow_the_audio_in_time_and_give_the_text(
 
 @pytest.mark.parametrize("model", [MODEL, "espeak/espeak-ng"])
 async def test_the_context_has_the_words_that_were_heard(client: AsyncClient, model: str) -> None:
-    numbers = "One two three four five six seven eight nine ten eleven twelve."
+    numbers = " ".join(["One two three four five six seven eight nine ten eleven twelve."] * 4)
     service = FleetTTSService(model=model, client=client)
     async with calling(service) as call:
         await call.reply([f"{word} " for word in numbers.split()])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await call.witness.started.wait()
         await asyncio.sleep(0.6)  # the listener's time, in which words are heard
         await call.interrupt()
         [text] = call.history
     heard = text.split()
-    assert 0 < len(heard) < 12
+    assert 0 < len(heard) < 48
     assert heard == numbers.split()[: len(heard)]
 
 
@@ -276,7 +276,7 @@ async def test_an_error_comes_with_its_category(
 ) -> None:
     service = FleetTTSService(model=MODEL, voice="alloy", client=client, cache=False)
     provider.script(fault)
-    down, up = await run_test(service, frames_to_send=[*turn("This is refused."), SleepFrame(0.5)])
+    down, up = await run_test(service, frames_to_send=[*turn("This is refused."), SleepFrame(3.0)])
     errors = [frame for frame in up if isinstance(frame, ErrorFrame)]
     assert errors[0].category is category
     assert "scripted fault" in errors[0].error
@@ -317,7 +317,7 @@ async def test_a_switcher_goes_on_with_the_next_service(
     second = FleetTTSService(model=MODEL, voice="nova", client=client, cache=False)
     provider.script(Fault("status", 401, "invalid_api_key"))
     switcher = ServiceSwitcher([first, second], ServiceSwitcherStrategyFailover)
-    frames = [*turn("This is refused."), SleepFrame(1.0), *turn(SENTENCES[0])]
+    frames = [*turn("This is refused."), SleepFrame(3.0), *turn(SENTENCES[0])]
     down, _ = await run_test(switcher, frames_to_send=frames)
     assert (first.is_usable, second.is_usable) == (False, True)
     assert audio(down) == spoken(SENTENCES[0])
@@ -334,7 +334,7 @@ async def test_settings_change_from_one_turn_to_the_next(
     await run_test(
         service,
         frames_to_send=[
-            *turn("Said as before."), SleepFrame(0.3),
+            *turn("Said as before."), SleepFrame(2.0),
             TTSUpdateSettingsFrame(delta=delta), *turn("Said in another mood."),
         ],
     )  # fmt: skip
@@ -362,10 +362,10 @@ async def test_barge_in_closes_the_call_at_the_provider(client: AsyncClient, sta
     )
     async with calling(service) as call:
         await call.reply([said])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await call.witness.started.wait()
         await call.interrupt()
-        await stage.ledger.wait(lambda: stage.ledger.calls("closed")[said], within=5.0)
+        await stage.ledger.wait(lambda: stage.ledger.calls("closed")[said])
 
 
 async def test_chinese_is_remembered_without_spaces(client: AsyncClient) -> None:

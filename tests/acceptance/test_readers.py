@@ -65,7 +65,7 @@ async def test_after_its_stream_has_expired_a_job_is_read_from_the_store(stage: 
             for format in ("wav", "pcm", "flac", "opus")
         }
         for job in jobs.values():
-            await job.result(timeout=20)
+            await job.result(timeout=60)
         for format, job in jobs.items():
             await _expired(stage, job)
             heard = await Heard().listen(job)
@@ -86,7 +86,7 @@ async def _expired(stage: Stage, job: AsyncJob) -> None:
         stream = JobKeys("default", job.id).stream(1)
         assert 0 < await redis.pttl(stream) <= TTL * 1000 or not await redis.exists(stream)
         await redis.pexpire(stream, 1)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while await redis.exists(stream):
                 pass
 

@@ -18,7 +18,7 @@ from speechfleet.embedded import EmbeddedFleet, EmbeddedValkey
 from speechfleet.errors import JobCancelled, MisconfiguredError
 from speechfleet.ledger.files import StoredFile
 from speechfleet.ledger.ledger import Ledger
-from tests.support.redis_servers import free_port
+from tests.support.free_ports import free_port
 from tests.support.stage import PROVIDERS, ROOT, Heard, sentences, spoken
 
 USERS = ROOT / "deploy" / "redis-users.acl"
@@ -53,7 +53,11 @@ def fleet(
     folder = tmp_path_factory.mktemp("fleet")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPEECHFLEET_REDIS_URL", url_of(server, "speechfleet-worker"))
-        environ = {"PYTHONPATH": str(ROOT), "SPEECHFLEET_PROVIDERS": PROVIDERS}
+        environ = {
+            "PYTHONPATH": str(ROOT),
+            "SPEECHFLEET_PROVIDERS": PROVIDERS,
+            "SPEECHFLEET_SESSION_PAUSE": "20",  # a slow machine is no pause of the writer
+        }
         with EmbeddedFleet(
             folder, valkey=False, environ=environ, store_url=store_url, sessions=True, grace=5.0
         ) as fleet:
@@ -92,13 +96,13 @@ async def test_jobs_are_spoken_heard_cancelled_repeated_and_deleted(client: Asyn
     )
     await stalled.cancel()
     with pytest.raises(JobCancelled):
-        await stalled.result(timeout=20)
+        await stalled.result(timeout=60)
     await stalled.retry()
     await stalled.cancel()
     failing = await client.submit(
         Msg("", "Too often.", id="c"), model=MODEL, options={"fail": "limited", "failures": 2}
     )
-    assert (await failing.result(timeout=30)).size
+    assert (await failing.result(timeout=60)).size
     assert await client.usage()
     assert await client.counts()
     assert await client.workers()
@@ -114,7 +118,7 @@ async def test_a_session_is_spoken(client: AsyncClient) -> None:
         for end in range(5, len(text) + 5, 5):
             await session.push(text[:end])
         await session.complete(text)
-        assert (await session.result(timeout=30)).size
+        assert (await session.result(timeout=60)).size
 
 
 async def test_batches_are_fed_by_their_client_and_by_the_fleet(
@@ -126,7 +130,7 @@ async def test_batches_are_fed_by_their_client_and_by_the_fleet(
     assert summary.succeeded == len(texts)
     detached = client.batch(texts, model=MODEL, id="detached")
     assert await detached.detach() == "detached"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await client.ledger.batches.get("default", "detached")).state == "open":  # noqa: ASYNC110
             await asyncio.sleep(0.1)
 

@@ -83,8 +83,8 @@ async def test_two_hundred_sessions_speak_at_once(stage: Stage, client: AsyncCli
     lines = {f"crowd-{n}": sentences(f"number {n} of the crowd", 3) for n in range(CROWD)}
     [worker] = stage.fleet.workers
     async with AsyncExitStack() as stack:
-        sessions = [client.session(model=MODEL, id=id, open_timeout=30) for id in lines]
-        one = client.session(model=MODEL, id="watched", open_timeout=30)
+        sessions = [client.session(model=MODEL, id=id, open_timeout=60) for id in lines]
+        one = client.session(model=MODEL, id="watched", open_timeout=60)
         await gather(*(stack.enter_async_context(session) for session in [*sessions, one]))
         records = await gather(*(session.job.record() for session in sessions))
         assert {record.boot for record in records} == {worker.boot_id}

@@ -37,16 +37,18 @@ async def test_jobs_with_the_same_text_are_one_call(stage: Stage) -> None:
         assert billed == sum(map(len, lines))
 
 
-async def test_who_waits_for_a_text_holds_no_slot(stage: Stage) -> None:
+async def test_who_waits_for_a_text_holds_no_slot(stage: Stage, tmp_path: Path) -> None:
     """Four slots, one of them speaks; nine others want the same, and one wants another text."""
     slow, other = sentences("a slot", 2)
+    end = tmp_path / "end"
     async with stage.client() as client:
-        same = [await submit(client, f"same {n}", [slow], pace=0.4) for n in range(10)]
+        same = [await submit(client, f"same {n}", [slow], held=str(end)) for n in range(10)]
         await stage.ledger.until("start", [slow])
         # Behind them in line: it comes up only once they have left the slots.
         passing = await submit(client, "passing", [other], pace=0.01)
         await stage.ledger.until("end", [other])
         assert not stage.ledger.calls("end", [slow])
+        end.touch()
         await gather(passing.result(), *(job.result() for job in same))
         assert await stage.ledger.asked([slow]) == {slow: 1}
 

@@ -199,7 +199,7 @@ async def test_what_ends_while_it_waits_for_the_purse_is_not_sent_again(spoken: 
     )
     feeding = asyncio.create_task(feeder.feed([Item("a", "Hello."), Item("b", "Hello.")]))
     for item, end in (("b", "finish"), ("a", "fail")):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while item not in await spoken.waiting() or not feeder.in_flight:  # noqa: ASYNC110
                 await asyncio.sleep(0)
         assert await spoken.speak(item, cast("Any", end)) != "withdrawn"
@@ -209,7 +209,7 @@ async def test_what_ends_while_it_waits_for_the_purse_is_not_sent_again(spoken: 
         await feeder.submits.wait(results)
         await spoken.acknowledge(results)
         feeder.settle(results[0])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await feeding
     assert (await spoken.batches.get(NAMESPACE, BATCH)).submitted == 2
     assert feeder.skipped == 0, "this run has told how it ended"
@@ -223,12 +223,12 @@ async def test_a_run_ends_at_once_where_the_account_is_at_fault(
     async with AsyncClient(settings, store=tmp_path.as_uri(), namespace=NAMESPACE) as client:
         batch = client.batch(["One.", "Two.", "Three."], model="espeak/espeak-ng", id=BATCH)
         running = asyncio.create_task(batch.run())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(items := await spoken.waiting()) < 3:  # noqa: ASYNC110 # only Redis knows
                 await asyncio.sleep(0)
         fault = {"code": "quota_exceeded", "of_account": True}
         assert await spoken.speak(items[0], "fail", **fault) == "withdrawn"
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             with pytest.raises(BatchStopped, match="no") as stopped:
                 await running
     assert stopped.value.code == "quota_exceeded"

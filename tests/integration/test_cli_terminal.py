@@ -109,7 +109,6 @@ def environ(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("colour", [True, False], ids=["colour", "no colour"])
 def test_tables_keep_what_names_a_row(environ: dict[str, str], day: date, colour: bool) -> None:
     commands = COMMANDS | {"usage": ["usage", "--day", day.isoformat()]}

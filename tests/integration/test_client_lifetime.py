@@ -36,9 +36,9 @@ def test_a_client_made_before_a_fork_works_in_the_child_and_in_the_parent(redis_
 
         child = FORK.Process(target=in_child)
         child.start()
-        assert receiver.poll(20), "the child hangs"
+        assert receiver.poll(60), "the child hangs"
         assert receiver.recv() == 2
-        child.join(10)
+        child.join(60)
         assert child.exitcode == 0
         assert client.counts()[State.QUEUED] == 2
         client.submit(Msg(name="", content="After.", id="after"), model=MODEL)

@@ -348,4 +348,4 @@ async def test_a_call_costs_no_thread() -> None:
     async with DashScopeServer() as server:
         before = threading.active_count()
         assert await audio_of(model_of(server))
-        assert threading.active_count() == before
+        assert threading.active_count() <= before

@@ -24,12 +24,17 @@ def client(url: str) -> redis.Redis:
     return redis.Redis.from_url(url, decode_responses=True)
 
 
-def ended(pid: int, within: float = 20.0) -> bool:
+def ended(pid: int, within: float = 60.0) -> bool:
     """Whether a process, our child or not, is gone within so many seconds."""
     try:
         return WatchedProcess(pid, rank=0, grace=0).ended_within(within)
     except ProcessLookupError:
         return True
+
+
+def keepers() -> set[threading.Thread]:
+    """The threads that start processes again; those of an earlier test may be about to end."""
+    return {thread for thread in threading.enumerate() if thread.name.startswith("keep ")}
 
 
 def test_brings_up_what_a_job_needs(tmp_path: Path, events: Events) -> None:
@@ -104,11 +109,12 @@ def test_a_killed_worker_is_replaced_again_and_again(events: Events) -> None:
 
 
 def test_a_drained_worker_is_not_replaced(events: Events) -> None:
+    before = keepers()
     with EmbeddedFleet() as fleet:
         [worker] = fleet.workers
-        keeper = next(t for t in threading.enumerate() if t.name == f"keep {worker.log.stem}")
+        [keeper] = (t for t in keepers() - before if t.name == f"keep {worker.log.stem}")
         worker.kill(signal.SIGTERM)
-        keeper.join(10)
+        keeper.join(60)
         assert not keeper.is_alive()
         assert fleet.workers == [worker]
         assert worker.wait(0) == 0
@@ -129,16 +135,17 @@ def test_a_killed_server_is_replaced(restarts: int, monkeypatch: pytest.MonkeyPa
 
         monkeypatch.setattr(fleet.valkey, "start", started)
         fleet.valkey.kill(signal.SIGKILL)
-        assert restarted.wait(20)
+        assert restarted.wait(60)
         assert client(fleet.redis_url).get("word") == "kept"
 
 
 def test_unsupervised_it_stays_dead(events: Events) -> None:
+    before = keepers()
     with EmbeddedFleet(supervise=False) as fleet:
         [worker] = fleet.workers
         worker.kill(signal.SIGKILL)
-        assert worker.wait(10) == -signal.SIGKILL
-        assert not any(thread.name.startswith("keep") for thread in threading.enumerate())
+        assert worker.wait(60) == -signal.SIGKILL
+        assert keepers() <= before
         assert fleet.workers == [worker]
 
 
@@ -255,7 +262,7 @@ def test_nothing_outlives_an_owner_that_is_killed(
 ) -> None:
     process, folder, pids = owner()
     process.send_signal(number)
-    assert process.wait(10) == -number
+    assert process.wait(60) == -number
     assert [events.next("drained")[1] for _ in range(2)] == ["served", "served"]
     assert all(ended(pid) for pid in pids)
     assert not folder.exists()
@@ -266,7 +273,7 @@ def test_ctrl_c_reaches_the_owner_alone_which_drains_its_workers(
 ) -> None:
     process, folder, pids = owner()
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert errors.splitlines()[-1] == "KeyboardInterrupt"
     assert [events.next("drained")[1] for _ in range(2)] == ["served", "served"]
     assert not any(line.startswith("interrupted") for line in events.left())
@@ -276,7 +283,7 @@ def test_ctrl_c_reaches_the_owner_alone_which_drains_its_workers(
 
 def test_an_owner_that_forgets_to_stop_it(owner: Owner, events: Events) -> None:
     process, folder, pids = owner("forgetful")
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     assert all(ended(pid) for pid in pids)
     assert not folder.exists()
     assert [events.next("drained")[1] for _ in range(2)] == ["served", "served"]

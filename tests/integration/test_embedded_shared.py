@@ -47,7 +47,7 @@ def test_an_owner_that_is_done_waits_for_its_guests(tmp_path: Path) -> None:
     assert owner.is_alive()
     assert client(joined.redis_url).ping()
     joined.close()
-    owner.join(10)
+    owner.join(60)
     assert not owner.is_alive()
     assert EmbeddedFleet.attach(tmp_path) is None
 
@@ -68,7 +68,7 @@ def test_a_fleet_that_was_killed_is_not_joined(tmp_path: Path) -> None:
     fleet.start()
     assert fleet.valkey is not None
     fleet.valkey.kill()
-    fleet.valkey.wait(10)
+    fleet.valkey.wait(60)
     assert EmbeddedFleet.attach(tmp_path) is None
     fleet.stop()
 
@@ -81,10 +81,10 @@ def test_many_commands_at_once_share_one_fleet(tmp_path: Path) -> None:
         "with open_fleet(Path(sys.argv[1]), workers=0) as fleet:\n"
         "    client = redis.Redis.from_url(fleet.redis_url)\n"
         "    if client.incr('here') == 4: client.rpush('all here', *'1234')\n"
-        "    assert client.blpop('all here', timeout=30)\n"
+        "    assert client.blpop('all here', timeout=60)\n"
         "    print(type(fleet).__name__)\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    said = sorted(process.communicate(timeout=50)[0].strip() for process in processes)
+    said = sorted(process.communicate(timeout=60)[0].strip() for process in processes)
     assert said == ["EmbeddedFleet", "SharedFleet", "SharedFleet", "SharedFleet"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +15,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from speechfleet.embedded import EmbeddedValkey
+from speechfleet.embedded.append_only_watch import MENDED
+from speechfleet.embedded.valkey import find_server
 from speechfleet.errors import FolderInUse, MisconfiguredError
+from tests.support.free_ports import free_port
 
 
 def client(url: str) -> redis.Redis:
@@ -42,7 +47,7 @@ def test_data_and_url_survive_a_kill(server: EmbeddedValkey) -> None:
     with client(url) as connection:
         connection.set("word", "kept")
         server.kill(signal.SIGKILL)
-        assert server.wait(10) == -signal.SIGKILL
+        assert server.wait(60) == -signal.SIGKILL
         server.restart()
         assert server.url == url
         assert server.pid != pid
@@ -74,7 +79,7 @@ def test_the_folder_stays_taken_while_a_server_outlives_its_owner(tmp_path: Path
     with pytest.raises(FolderInUse):
         EmbeddedValkey(tmp_path).start()
     server.kill(signal.SIGKILL)
-    server.wait(10)
+    server.wait(60)
     with EmbeddedValkey(tmp_path) as other:
         assert client(other.url).ping()
 
@@ -115,11 +120,12 @@ def test_only_this_user_reaches_the_socket(server: EmbeddedValkey) -> None:
     assert Path(server.url.removeprefix("unix://")).stat().st_mode & 0o777 == 0o700
 
 
-def test_tcp_asks_for_the_password(tmp_path: Path, unused_tcp_port: int) -> None:
-    with EmbeddedValkey(tmp_path, port=unused_tcp_port) as server:
+def test_tcp_asks_for_the_password(tmp_path: Path) -> None:
+    port = free_port()
+    with EmbeddedValkey(tmp_path, port=port) as server:
         assert client(server.url).ping()
         with pytest.raises(redis.AuthenticationError):
-            redis.Redis(port=unused_tcp_port, retry=Retry(NoBackoff(), 0)).ping()
+            redis.Redis(port=port, retry=Retry(NoBackoff(), 0)).ping()
         command = subprocess.check_output(["ps", "-o", "args=", str(server.pid)], text=True)
         assert server.url.split("@")[0].removeprefix("redis://:") not in command
 
@@ -132,3 +138,29 @@ def test_says_in_the_servers_words_why_it_did_not_start(tmp_path: Path) -> None:
     with pytest.raises(MisconfiguredError, match=r"(?s)ended while starting.*manifest"):
         server.start()
     assert not server.running
+
+
+def test_after_a_full_disk_its_file_is_written_anew(server: EmbeddedValkey) -> None:
+    with client(server.url) as connection:
+        before = connection.info("persistence")["aof_rewrites"]
+        with server.log.open("ab") as log:
+            log.write(MENDED + b". The server can write again.\n")
+        server.await_whole_file(60)
+        assert connection.info("persistence")["aof_rewrites"] > before
+
+
+def test_the_program_says_so_when_a_disk_has_room_again() -> None:
+    """Another wording would go unnoticed until a full disk has spoilt a file."""
+    assert MENDED in Path(find_server()).read_bytes()
+
+
+def test_starts_again_though_a_rewrite_outlives_it_for_a_moment(server: EmbeddedValkey) -> None:
+    with client(server.url) as connection:
+        connection.set("word", "kept")
+        server.kill(signal.SIGKILL)
+        server.wait(10)
+        lock = (server.folder / "valkey.lock").open("rb+")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        threading.Timer(0.5, lock.close).start()
+        server.restart()
+        assert connection.get("word") == "kept"

@@ -41,7 +41,7 @@ async def test_open_connections_follow_the_primary(
         ledger.streams.channels.listen("a-channel") as messages,
     ):
         await call("XADD", "a-stream", "*", *ENTRY)
-        assert await subscription.next(10)
+        assert await subscription.next(60)
         await call("PUBLISH", "a-channel", "before")
         assert await messages.get() == b"before"
         assert heartbeat.ping()
@@ -69,7 +69,7 @@ async def test_a_primary_that_comes_back_is_not_taken_for_the_primary(
     assert await call("SET", "before", "1")
     stopped = await servers.fail_over(signal.SIGSTOP)
     servers.servers[stopped].send_signal(signal.SIGCONT)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await call("SET", "after", "1")
         assert (await call("ROLE"))[0] in (b"master", "master")
     await ledger.close()

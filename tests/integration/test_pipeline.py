@@ -26,6 +26,6 @@ async def test_a_call_right_after_a_reply_is_sent(
                 for number in range(200):
                     assert await calls.call("ECHO", str(number)) == str(number).encode()
 
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await asyncio.gather(*(one_after_the_other() for _ in range(writes)))
             await calls.close()

@@ -47,7 +47,7 @@ async def test_a_batch_waits_while_its_namespace_has_too_many_jobs_queued(
     feeding = await feeder_of(spoken, Quota(queued=1))
     await spoken.jobs.submit(NAMESPACE, "beside it", Request("Hello.", "espeak/espeak-ng"))
     task = asyncio.create_task(feeding.feed(ITEMS))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await refused.wait()
         assert await spoken.waiting() == []
         await spoken.jobs.cancel(NAMESPACE, "beside it", "enough")

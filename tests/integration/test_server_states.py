@@ -16,10 +16,10 @@ from speechfleet.embedded.valkey import find_server
 from speechfleet.errors import FleetUnavailable
 from speechfleet.ledger.ledger import Ledger
 from speechfleet.settings import Settings
-from tests.support.redis_servers import free_port
+from tests.support.free_ports import free_port
 
 KEYS = 4000
-LOAD_DELAY_US = 1000
+LOAD_DELAY_US = 2500
 """For each key: the server loads for some seconds."""
 
 
@@ -33,7 +33,7 @@ async def outcomes(url: str, in_the_state: asyncio.Event, code: str) -> None:
     waiting = asyncio.create_task(patient.connection.scripts.call("SET", "patient", "1"))
     assert not (await asyncio.wait([waiting], timeout=0.3))[0]
     in_the_state.set()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         assert await waiting
     await hasty.close()
     await patient.close()

@@ -22,7 +22,8 @@ from speechfleet.errors import FleetUnavailable, MisconfiguredError
 from speechfleet.ledger.connection import heartbeat_client
 from speechfleet.ledger.ledger import Ledger
 from speechfleet.settings import Settings
-from tests.support.redis_servers import free_port, sentinel_set
+from tests.support.free_ports import free_port
+from tests.support.redis_servers import sentinel_set
 from tests.support.stage import PROVIDERS, ROOT
 from tests.support.tls_door import TlsDoor, tls_door
 
@@ -117,7 +118,7 @@ async def test_commands_streams_and_heartbeats_are_encrypted(
         ledger.streams.channels.listen("c") as messages,
     ):
         await ledger.connection.scripts.call("XADD", "s", "*", *entry)
-        assert await subscription.next(10)
+        assert await subscription.next(60)
         await ledger.connection.scripts.call("PUBLISH", "c", "hello")
         assert await messages.get() == b"hello"
     with heartbeat_client(settings, "test") as heartbeat:
@@ -236,7 +237,7 @@ async def test_a_worker_speaks_by_sentinel_and_tls(
         )  # fmt: skip
         async with AsyncClient(settings) as client:
             job = await client.submit(Msg("", "By TLS."), model="slow/paced")
-            assert (await job.result(timeout=30)).size
+            assert (await job.result(timeout=60)).size
             names = [each["name"] for each in await client.ledger.connection.redis.client_list()]
         assert f"speechfleet:worker-{worker.boot_id}:broker" in names
         with pytest.raises(redis.ConnectionError):

@@ -15,7 +15,8 @@ MODEL = "openai/gpt-4o-mini-tts"
 RATE = 24_000
 MILLISECONDS = 40
 """Of speech for each code point."""
-LONGEST_PAUSE_S = 5.0
+LONGEST_PAUSE_S = 15.0
+"""At most five where nothing else runs; a machine that does more may take longer."""
 LINES = (
     "The first sentence is spoken to the end.",
     "In the middle of the second one something breaks.",

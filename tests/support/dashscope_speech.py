@@ -38,7 +38,7 @@ async def pushed_until(
 ) -> TTSResponse:
     """Push the same text again, which sends nothing, until its answer is as wanted."""
     assert model._session is not None
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not enough(response := await model.push(message)):
             await asyncio.wait([model._session._reader], timeout=0.001)
     return response

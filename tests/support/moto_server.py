@@ -38,11 +38,11 @@ def moto_server() -> Iterator[str]:
     assert child.stdout is not None
     try:
         port = child.stdout.readline().strip()
-        assert port, f"moto did not start: exit status {child.wait(5)}"
+        assert port, f"moto did not start: exit status {child.wait(60)}"
         yield f"http://127.0.0.1:{port}"
     finally:
         child.stdin.close()
-        child.wait(10)
+        child.wait(60)
         child.stdout.close()
 
 
@@ -66,7 +66,7 @@ def reset(endpoint: str) -> None:
 
 
 def _call(endpoint: str, method: str, path: str) -> None:
-    connection = HTTPConnection(urlsplit(endpoint).netloc, timeout=10)
+    connection = HTTPConnection(urlsplit(endpoint).netloc, timeout=60)
     try:
         connection.request(method, path, headers={"Content-Length": "0"})
         answer = connection.getresponse()

@@ -103,7 +103,7 @@ class Call:
                 await asyncio.sleep(delta)
         await self.worker.queue_frame(LLMFullResponseEndFrame())
 
-    async def spoken(self, within: float = 40.0) -> None:
+    async def spoken(self, within: float = 60.0) -> None:
         """Wait until the bot has said all."""
         async with asyncio.timeout(within):
             await self.witness.stopped.wait()
@@ -113,7 +113,7 @@ class Call:
         """Barge in, and wait until the context knows how much was heard."""
         self.committed.clear()
         await self.worker.queue_frame(InterruptionFrame())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self.committed.wait()
 
     @property
@@ -162,11 +162,11 @@ async def calling(
     await runner.add_workers(worker)
     running = asyncio.create_task(runner.run())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await started.wait()
         yield Call(worker, phone, context, witness, committed)
         await (worker.queue_frame(EndFrame()) if patient else worker.cancel())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await running
     finally:
         running.cancel()

@@ -12,16 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support import moto_server
+from tests.support.free_ports import free_port
 
 BUCKET = moto_server.BUCKET
-START_S = 30
+START_S = 60
 SECRET = "only-the-server-and-we-know"
 
 
 @contextmanager
 def nanio(folder: Path) -> Iterator[dict[str, str]]:
     """A server that checks signatures; what makes boto3 talk to it."""
-    port = _free_port()
+    port = free_port()
     (folder / BUCKET).mkdir(parents=True)
     command = ["nanio", "serve", "--data-dir", str(folder), "--host", "127.0.0.1",
                "--port", str(port), "--no-access-log"]  # fmt: skip
@@ -33,7 +34,7 @@ def nanio(folder: Path) -> Iterator[dict[str, str]]:
 @contextmanager
 def localbucket(folder: Path) -> Iterator[dict[str, str]]:
     """A server that checks no signatures and keeps no metadata."""
-    port = _free_port()
+    port = free_port()
     (folder / BUCKET).mkdir(parents=True)
     command = ["localbucket", "--port", str(port), str(folder)]
     with _running(command, port, {}):
@@ -42,13 +43,6 @@ def localbucket(folder: Path) -> Iterator[dict[str, str]]:
 
 def _environment(port: int) -> dict[str, str]:
     return moto_server.environment(f"http://127.0.0.1:{port}")
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 @contextmanager
@@ -69,7 +63,7 @@ def _running(command: Sequence[str], port: int, environ: dict[str, str]) -> Iter
         yield
     finally:
         child.terminate()
-        child.wait(10)
+        child.wait(60)
 
 
 def _listens(port: int) -> bool:

@@ -87,7 +87,7 @@ class ScriptedClient:
 
     async def until(self, name: str) -> None:
         """Return once this was called."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while name not in self.names:
                 self._noted.clear()
                 await self._noted.wait()

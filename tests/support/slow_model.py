@@ -19,6 +19,7 @@ import sys
 from base64 import b64encode
 from collections import Counter
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any, ClassVar
 
 from speechfleet import AudioBlock, Msg, TTSModelBase, TTSResponse
@@ -29,6 +30,7 @@ LEDGER = "SLOW_MODEL_LEDGER"
 RATE = 24_000
 CHUNK = 4_800
 """Bytes of audio in a chunk: 0.1 s."""
+HELD_POLL_S = 0.02
 FAILURES = {
     "unavailable": ProviderUnavailable("the provider is down"),
     "limited": RateLimited("too many requests", retry_after=0.05),
@@ -57,8 +59,9 @@ class SlowModel(TTSModelBase):
 
     ``fail`` names what the first ``failures`` calls for a text in this process end in.
     After the first chunk: ``die``, end the whole process, by ``"signal"`` 9 or by ``"exit"``;
-    ``stall``, never say another word. ``words``: tell their times, see `times_of_words`. Model
-    names: ``paced``, or ``tutorial`` for AgentScope's own lengths.
+    ``stall``, never say another word. ``held``: a file that must be there before the last chunk
+    is said. ``words``: tell their times, see `times_of_words`. Model names: ``paced``, or
+    ``tutorial`` for AgentScope's own lengths.
     """
 
     capabilities: ClassVar[Capabilities] = Capabilities(input_limit=10_000, sample_rate=RATE)
@@ -76,6 +79,7 @@ class SlowModel(TTSModelBase):
         failures: int = 1_000_000,
         die: str = "",
         stall: bool = False,
+        held: str = "",
         words: bool = False,
     ) -> None:
         super().__init__(model_name, stream)
@@ -84,7 +88,7 @@ class SlowModel(TTSModelBase):
         if model_name == "tutorial":
             self._sizes = [length // 4 * 3 for length in TUTORIAL]
         self._fail, self._failures = fail, failures
-        self._die, self._stall = die, stall
+        self._die, self._stall, self._held = die, stall, held
         self._words = words
 
     async def synthesize(
@@ -103,6 +107,7 @@ class SlowModel(TTSModelBase):
             for number, size in enumerate(self._sizes):
                 await asyncio.sleep(self._pace)
                 if last := number == len(self._sizes) - 1:
+                    await self._released()
                     tell("end", text)
                 response = _response(audio(text, size), is_last=last)
                 if self._words and last:
@@ -118,6 +123,11 @@ class SlowModel(TTSModelBase):
             if not last:
                 tell("closed", text)
             raise
+
+    async def _released(self) -> None:
+        """Wait for the file; there is no channel from a test into a worker."""
+        while self._held and not Path(self._held).exists():  # noqa: ASYNC110, ASYNC240
+            await asyncio.sleep(HELD_POLL_S)
 
 
 def times_of_words(text: str, size: int) -> list[list[float]]:

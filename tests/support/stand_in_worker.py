@@ -13,8 +13,6 @@ import signal
 import sys
 from types import FrameType
 
-import redis
-
 
 def main() -> None:
     mode = sys.argv[1] if len(sys.argv) > 1 else ""
@@ -27,6 +25,8 @@ def main() -> None:
         tell(events, f"interrupted {os.getpid()}")
 
     def drain(number: int, frame: FrameType | None) -> None:
+        import redis  # noqa: PLC0415 # it takes long, and tests wait for our start
+
         served = redis.Redis.from_url(os.environ["SPEECHFLEET_REDIS_URL"]).ping()
         tell(events, f"drained {os.getpid()} {'served' if served else 'alone'}")
         sys.exit(0)

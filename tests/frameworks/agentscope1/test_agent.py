@@ -204,7 +204,7 @@ async def test_an_interrupted_reply_falls_silent_and_the_next_is_heard(
     await model.said.wait()
     await stage.ledger.until("start", [first])
     await speaker.interrupt()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         [id, *_] = await reply
     assert (await client.job(id).status()).state is State.CANCELLED
     await stage.ledger.until("closed", [first])
@@ -264,7 +264,7 @@ def test_the_program_of_the_documentation(tmp_path: Path) -> None:
                 "SPEECHFLEET_REDIS_URL": fleet.redis_url,
                 "SPEECHFLEET_STORE": fleet.store_url,
             },
-            capture_output=True, text=True, timeout=50, check=False,
+            capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert " ".join(lines) in done.stdout

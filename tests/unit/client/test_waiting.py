@@ -55,7 +55,7 @@ async def test_a_result_that_nobody_makes_is_warned_of_once_and_times_out_with_t
     ledger: StubLedger, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(ResultTimeout, match="no worker is running") as caught:
-        await AsyncJob(ledger.context(), "a").result(timeout=0.1)
+        await AsyncJob(ledger.context(), "a").result(timeout=1.0)
     assert caught.value.reason.startswith("no worker is running")
     warnings = [r for r in caplog.records if r.levelno == logging.WARNING]
     assert [r.getMessage().partition(":")[0] for r in warnings] == ["job 'a' waits"]

@@ -244,7 +244,7 @@ class WireServer(ABC):
         self._notify()
         return call
 
-    async def until(self, condition: Callable[[Self], bool], timeout: float = 10.0) -> None:
+    async def until(self, condition: Callable[[Self], bool], timeout: float = 60.0) -> None:
         """Wait for the ledger to fulfil ``condition``; TimeoutError. On the server's loop."""
         changed = asyncio.Event()
         self._waiting.add(changed)
@@ -256,7 +256,7 @@ class WireServer(ABC):
         finally:
             self._waiting.discard(changed)
 
-    def wait(self, condition: Callable[[Self], bool], timeout: float = 10.0) -> None:
+    def wait(self, condition: Callable[[Self], bool], timeout: float = 60.0) -> None:
         """`until`, for a program that is not async and runs the server by `thread`."""
         waiting = self.until(condition, timeout)
         asyncio.run_coroutine_threadsafe(waiting, self._thread_loop).result()

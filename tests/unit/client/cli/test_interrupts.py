@@ -43,7 +43,7 @@ def test_ctrl_c_while_it_is_imported_and_while_it_reads(delay_s: float, tmp_path
     interrupt = threading.Timer(delay_s, process.send_signal, [signal.SIGINT])
     interrupt.start()
     try:
-        process.wait(timeout=40)
+        process.wait(timeout=60)
     finally:
         interrupt.cancel()
         process.kill()

@@ -103,7 +103,7 @@ def run(
     name: str, running: Ending, again: Callable[[], Ending], stopping: threading.Event
 ) -> None:
     thread = keep_alive(name, running, again, stopping)
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -160,24 +160,24 @@ class TestChild:
     def test_reads_what_it_is_given_and_logs_what_it_says(self, tmp_path: Path) -> None:
         program = "import sys; print(sys.stdin.read()); print('err', file=sys.stderr)"
         child = self.child(tmp_path, program, b"given")
-        assert child.wait(10) == 0
+        assert child.wait(60) == 0
         assert sorted(child.log_tail().split()) == ["err", "given"]
 
     def test_the_tail_of_the_log_is_its_own_and_short(self, tmp_path: Path) -> None:
         (tmp_path / "log").write_text("of the last run\n")
         child = self.child(tmp_path, "print(*range(10_000), sep='\\n')")
-        child.wait(10)
+        child.wait(60)
         assert child.log_tail(3) == "9997\n9998\n9999"
         assert "of the last run" not in child.log_tail(20_000)
 
     def test_says_that_it_said_nothing(self, tmp_path: Path) -> None:
         child = self.child(tmp_path, "")
-        child.wait(10)
+        child.wait(60)
         assert child.log_tail() == "(its log is empty)"
 
     def test_kill_after_the_end_is_no_error(self, tmp_path: Path) -> None:
         child = self.child(tmp_path, "")
-        child.wait(10)
+        child.wait(60)
         child.kill()
         assert child.stop() == 0
 

@@ -57,8 +57,8 @@ def test_ends_all_it_was_given_and_removes_folders(processes: Processes, tmp_pat
     watch = Orders()
     watch.follow(
         orders(
-            ["watch", one.pid, 1, 10.0],
-            ["watch", other.pid, 2, 10.0],
+            ["watch", one.pid, 1, 60.0],
+            ["watch", other.pid, 2, 60.0],
             ["remove", str(tmp_path / "removed")],
             ["remove", str(tmp_path / "kept")],
             ["keep", str(tmp_path / "kept")],
@@ -72,7 +72,7 @@ def test_ends_all_it_was_given_and_removes_folders(processes: Processes, tmp_pat
 def test_what_it_was_told_to_forget_lives_on(processes: Processes) -> None:
     process = processes.start()
     watch = Orders()
-    watch.follow(orders(["watch", process.pid, 1, 10.0], ["forget", process.pid]))
+    watch.follow(orders(["watch", process.pid, 1, 60.0], ["forget", process.pid]))
     watch.end_all()
     assert process.poll() is None
 
@@ -90,7 +90,7 @@ def test_lower_ranks_are_gone_before_higher_ones_are_told(
 
     monkeypatch.setattr(WatchedProcess, "signal", recorded)
     watch = Orders()
-    watch.follow(orders(["watch", server.pid, 2, 10.0], ["watch", worker.pid, 1, 10.0]))
+    watch.follow(orders(["watch", server.pid, 2, 60.0], ["watch", worker.pid, 1, 60.0]))
     watch.end_all()
     assert [pid for pid, _ in signals] == [worker.pid] * 2 + [server.pid] * 2
     assert [alive for pid, alive in signals if pid == server.pid] == [False, False]
@@ -107,13 +107,13 @@ def test_kills_what_does_not_end_within_its_grace(
     watch.follow(orders(["watch", process.pid, 1, 0.1]))
     monkeypatch.setattr(reaper, "KILL_TIMEOUT_S", 0.0)
     watch.end_all()
-    assert process.wait(10) == -signal.SIGKILL
+    assert process.wait(60) == -signal.SIGKILL
 
 
 def test_a_process_that_is_gone_is_no_error(processes: Processes) -> None:
     process = processes.start()
     process.kill()
-    process.wait(10)
+    process.wait(60)
     watch = Orders()
-    watch.follow(orders(["watch", process.pid, 1, 10.0], ["forget", 1]))
+    watch.follow(orders(["watch", process.pid, 1, 60.0], ["forget", 1]))
     watch.end_all()

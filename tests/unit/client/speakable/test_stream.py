@@ -109,6 +109,9 @@ ADVERSARIAL = {
 }
 
 
+TRIES = 3
+
+
 @pytest.mark.parametrize("unit", ADVERSARIAL.values(), ids=list(ADVERSARIAL))
 def test_the_time_is_linear(unit: str) -> None:
     def seconds(size: int) -> float:
@@ -117,8 +120,10 @@ def test_the_time_is_linear(unit: str) -> None:
         make_speakable(text, mode="markdown")
         return time.process_time() - began
 
-    small, large = min(seconds(10_000) for _ in range(3)), seconds(100_000)
-    assert large < 15 * small + 0.1
+    # Measured again: a machine that is busy elsewhere makes a short run look long.
+    assert any(
+        seconds(100_000) < 15 * min(seconds(10_000) for _ in range(3)) + 0.1 for _ in range(TRIES)
+    )
 
 
 def test_a_megabyte_of_markdown_takes_a_second_or_two() -> None:

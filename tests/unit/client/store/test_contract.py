@@ -300,7 +300,7 @@ async def test_a_commit_that_nobody_waited_for_is_undone(
 
     def slow(metadata: dict[str, str]) -> None:
         loop.call_soon_threadsafe(begun.set)
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         commit(metadata)
 
     monkeypatch.setattr(upload, "_commit", slow)
@@ -320,7 +320,7 @@ async def test_a_link_is_a_url_of_the_object(store: Store) -> None:
     url = await store.link("f/a b+ü.wav", expires=60)
 
     def read() -> bytes:
-        with urlopen(url, timeout=10) as answer:  # noqa: S310 # http or file: our own
+        with urlopen(url, timeout=60) as answer:  # noqa: S310 # http or file: our own
             return bytes(answer.read())
 
     assert await asyncio.to_thread(read) == b"audio"

@@ -15,7 +15,8 @@ from speechfleet.errors import StoreDenied, StoreUnavailable
 from speechfleet.store import threads as module
 from speechfleet.store.threads import MAX_STUCK, Threads, progress
 
-SHORT_S = 0.2
+SHORT_S = 1.0
+"""A thread that works may wait for the machine meanwhile."""
 
 
 @contextmanager
@@ -50,7 +51,7 @@ def spin() -> None:
 
 
 async def until_idle(threads: Threads, left: int) -> None:
-    for _ in range(20_000):
+    for _ in range(60_000):
         if threads.count <= left:
             return
         await asyncio.sleep(0.001)

@@ -223,7 +223,7 @@ class Gate:
             self.taken += 1
             more = take(bridge, audio, words)
             if self.taken == 1:
-                assert self._open.wait(30)
+                assert self._open.wait(60)
             return more
 
         monkeypatch.setattr(model._Bridge, "take", gated)
@@ -231,7 +231,7 @@ class Gate:
     def open(self) -> None:
         """And wait until the library has come to rest."""
         self._open.set()
-        library.run(lambda: None).result(30)
+        library.run(lambda: None).result(60)
 
 
 @pytest.fixture
@@ -285,7 +285,7 @@ def python(script: str) -> str:
         check=True,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=60,
     )
     return done.stdout.strip()
 

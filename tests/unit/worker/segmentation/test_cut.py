@@ -339,17 +339,17 @@ def test_the_first_segment_of_five_megabytes_comes_at_once(mode: Mode, filler: s
     assert len(text) > 5_000_000
     seconds = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         next(cut(text, mode=mode, limit=4096))
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     assert min(seconds) < 0.02
 
 
 @pytest.mark.parametrize("unit", [".", " ", "\n", ". ", "! ! ", "a", '"', "- ", ", ", "\u0301"])
 def test_degenerate_texts_cost_linear_time(unit: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     list(cut("x" + unit * 300_000 + "x", mode="sentence", limit=4096))
-    assert time.perf_counter() - start < 3.0, "quadratic would take minutes"
+    assert time.process_time() - start < 3.0, "quadratic would take minutes"
 
 
 @pytest.mark.parametrize(

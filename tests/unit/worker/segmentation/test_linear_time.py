@@ -12,6 +12,8 @@ SMALL, LARGE = 2_500, 20_000
 ALLOWED = 2.5 * LARGE / SMALL
 """Times the small text's time; a quadratic scan would take 64 times."""
 NOISE_S = 0.004
+TRIES = 3
+"""A machine that is busy elsewhere makes a short run look long."""
 
 
 def patterns() -> dict[str, dict[str, str]]:
@@ -67,9 +69,10 @@ def is_linear(pattern: str) -> bool:
 
 @pytest.mark.parametrize("kind", PATTERNS)
 def test_no_pattern_takes_more_than_linear_time(kind: str) -> None:
-    slow = [name for name, pattern in PATTERNS[kind].items() if not is_linear(pattern)]
-    # Measured again: a machine that is busy elsewhere makes a short run look long.
-    assert [name for name in slow if not is_linear(PATTERNS[kind][name])] == []
+    slow = list(PATTERNS[kind])
+    for _ in range(TRIES):
+        slow = [name for name in slow if not is_linear(PATTERNS[kind][name])]
+    assert slow == []
 
 
 @pytest.mark.parametrize("pattern", ["- . ", '."', "_. ", "\U0001f600. "])
@@ -87,4 +90,4 @@ def test_text_that_arrives_by_the_character_takes_linear_time(pattern: str) -> N
         stream.flush()
         return time.process_time() - start
 
-    assert seconds(20_000) <= 12 * max(seconds(2_500), NOISE_S) + 0.5
+    assert any(seconds(20_000) <= 12 * max(seconds(2_500), NOISE_S) + 0.5 for _ in range(TRIES))

@@ -52,7 +52,7 @@ async def test_the_loop_runs_while_a_text_is_cut() -> None:
     ticked = asyncio.Event()
 
     def slow() -> Iterator[TextSegment]:
-        assert asyncio.run_coroutine_threadsafe(ticked.wait(), loop).result(10)
+        assert asyncio.run_coroutine_threadsafe(ticked.wait(), loop).result(60)
         yield TextSegment(0, 0, 1, "a")
 
     async def speak(item: InFlightSegment) -> None:

@@ -17,7 +17,7 @@ from speechfleet_worker.testing.wire import DeafServer, Fault, speech
 
 
 def post(server: HttpServer, text: str, key: str = "k") -> tuple[HTTPResponse, bytes]:
-    connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
     with closing(connection):
         body = json.dumps({"input": text, "response_format": "pcm"})
         headers = {"authorization": f"Bearer {key}"}
