@@ -16,6 +16,7 @@ INTERRUPTED = 128 + signal.SIGINT
 def main() -> None:
     """Run the command ``speechfleet``."""
     leave_on_interrupt()
+    open_closed_streams()
     if sys.argv[1:] == ["--version"]:
         from importlib.metadata import version  # noqa: PLC0415 # only here: it takes its time
 
@@ -28,6 +29,20 @@ def main() -> None:
     from speechfleet.cli import main as command  # noqa: PLC0415 # after the handler
 
     command()
+
+
+def open_closed_streams() -> None:
+    """Open what the caller has closed (`>&-`) on nothing.
+
+    Else the next socket or file gets the number of stdout, and what is printed ends up in it.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
 def leave_on_interrupt() -> None:

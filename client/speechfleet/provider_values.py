@@ -17,5 +17,7 @@ def bounded_delay(seconds: float | None) -> float | None:
 
 def printable(text: object, limit: int = 64) -> str:
     """Make one line of at most ``limit`` printable characters, for an error or a log line."""
-    line = "".join(c if c.isprintable() else " " for c in str(text)[: 4 * limit])
+    line = str(text)[: 4 * limit]
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() else " " for c in line)
     return " ".join(line.split())[:limit]

@@ -152,6 +152,18 @@ def test_an_agent_answers_a_call(fleet: Fleet, tmp_path: Path, name: str) -> Non
     assert re.search(r"answer.wav: \d\.\d s", output)
 
 
+@pytest.mark.parametrize("name", ["livekit_phone", "pipecat_phone"])
+def test_a_call_is_answered_where_no_fleet_runs(tmp_path: Path, name: str) -> None:
+    environ = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path / "home"),
+        "SPEECHFLEET_DEFAULT_MODEL": "espeak/espeak-ng",
+    }
+    run(sys.executable, FOLDER / f"{name}.py", folder=tmp_path, environ=environ)
+    heard = wav.decode((tmp_path / "answer.wav").read_bytes())
+    assert len(heard.pcm) > 2 * 8000, "more than a second"
+
+
 def test_a_batch_fills_a_folder_and_continues(fleet: Fleet, tmp_path: Path) -> None:
     first = fleet.run(sys.executable, FOLDER / "batch_csv.py", folder=tmp_path)
     assert first.count("SUCCEEDED") == 2

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from speechfleet.embedded import EmbeddedValkey
+from speechfleet.embedded.append_only_watch import MENDED
+from speechfleet.embedded.valkey import find_server
 from speechfleet.errors import FolderInUse, MisconfiguredError
 from tests.support.free_ports import free_port
 
@@ -134,3 +138,29 @@ def test_says_in_the_servers_words_why_it_did_not_start(tmp_path: Path) -> None:
     with pytest.raises(MisconfiguredError, match=r"(?s)ended while starting.*manifest"):
         server.start()
     assert not server.running
+
+
+def test_after_a_full_disk_its_file_is_written_anew(server: EmbeddedValkey) -> None:
+    with client(server.url) as connection:
+        before = connection.info("persistence")["aof_rewrites"]
+        with server.log.open("ab") as log:
+            log.write(MENDED + b". The server can write again.\n")
+        server.await_whole_file(60)
+        assert connection.info("persistence")["aof_rewrites"] > before
+
+
+def test_the_program_says_so_when_a_disk_has_room_again() -> None:
+    """Another wording would go unnoticed until a full disk has spoilt a file."""
+    assert MENDED in Path(find_server()).read_bytes()
+
+
+def test_starts_again_though_a_rewrite_outlives_it_for_a_moment(server: EmbeddedValkey) -> None:
+    with client(server.url) as connection:
+        connection.set("word", "kept")
+        server.kill(signal.SIGKILL)
+        server.wait(10)
+        lock = (server.folder / "valkey.lock").open("rb+")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        threading.Timer(0.5, lock.close).start()
+        server.restart()
+        assert connection.get("word") == "kept"

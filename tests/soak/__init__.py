@@ -8,6 +8,7 @@ disk.py           small disks that can be full
 workers_clock.py  a wall clock of the workers that can be set wrong
 load.py           random submits, sessions, batches and listeners, and what each must end in
 faults.py         the faults, one at a time, each with its repair
+starting.py       workers that start, also where their clock's library crashes them
 process_watch.py  processes that end though no fault has ended them
 invariants.py     what must be true once the load has ended
 report.py         what a leg did and found, as a table

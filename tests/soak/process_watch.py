@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from speechfleet.embedded.child_process import ChildProcess
+from speechfleet.embedded.worker_process import WorkerProcess
+from tests.soak.starting import crashed_while_starting
+
+_log = logging.getLogger(__name__)
 
 INTERVAL_S = 0.2
 TAIL_LINES = 15
@@ -16,12 +22,23 @@ TAIL_LINES = 15
 
 @dataclass(frozen=True)
 class Watched:
-    """A process of the fleet. ``status``: its exit status, None while it runs."""
+    """A process of the fleet. ``status``: its exit status, None while it runs.
+
+    ``excused``: whether an end with this status is not the fleet's fault.
+    """
 
     name: str
     pid: int
     status: Callable[[], int | None]
     log: Path
+    excused: Callable[[int], bool] = lambda status: False
+
+    @classmethod
+    def worker(cls, worker: WorkerProcess) -> Watched:
+        """Watch a worker, which the library that sets its clock may crash at its start."""
+        return replace(
+            cls.child(worker.log.stem, worker), excused=partial(crashed_while_starting, worker)
+        )
 
     @classmethod
     def child(cls, name: str, child: ChildProcess) -> Watched:
@@ -47,6 +64,8 @@ class ProcessWatch:
         self._ended = ended
         self._found = found
         self._known: dict[int, Watched] = {}
+        self.excused = 0
+        """Workers that died of SIGSEGV before they took jobs."""
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -62,8 +81,13 @@ class ProcessWatch:
             if (status := process.status()) is None:
                 continue
             del self._known[pid]
-            if pid not in self._ended:
-                self._ended.add(pid)
+            if pid in self._ended:
+                continue
+            self._ended.add(pid)
+            if process.excused(status):
+                _log.warning("%s crashed while it started", process.name)
+                self.excused += 1
+            else:
                 self._found.append(
                     f"{process.name} ended by itself with status {status}; the end of its log:\n"
                     + _tail(process.log)

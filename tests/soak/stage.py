@@ -21,6 +21,7 @@ from speechfleet.embedded.worker_process import WorkerProcess
 from tests.soak.disk import SmallDisk, small_disk
 from tests.soak.process_watch import Watched
 from tests.soak.proxy import CuttingProxy
+from tests.soak.starting import start_worker
 from tests.soak.workers_clock import WorkersClock
 from tests.support import moto_server
 from tests.support.free_ports import free_port
@@ -30,6 +31,7 @@ from tests.support.stage import PROVIDERS, ROOT, Ledger
 
 # A machine under such load starts no process in the time that is right for others.
 worker_pool.READY_TIMEOUT_S = gateway_process.READY_TIMEOUT_S = 180.0
+SESSIONS = ("--lanes", "session")
 NAMESPACES = ("north", "south")
 SETTINGS = {
     # Streams and records stay to the end: the invariants read them.
@@ -72,7 +74,7 @@ class SoakStage(ABC):
 
     def processes(self) -> list[Watched]:
         """List the processes that should run unless a fault has ended them."""
-        workers = [Watched.child(each.log.stem, each) for each in self.fleet.workers]
+        workers = [Watched.worker(each) for each in self.fleet.workers]
         return [*workers, Watched.child("the gateway", self.gateway)]
 
     @property
@@ -180,13 +182,13 @@ async def staged(folder: Path, *, s3: bool, sentinel: bool) -> AsyncIterator[Soa
         stack.enter_context(variables({**environ, "SPEECHFLEET_REDIS_URL": redis.for_workers}))
         of_workers = environ | (clock.environ if clock is not None else {})
         fleet = EmbeddedFleet(
-            folder / "fleet", workers=2, lanes=["live", "batch"], valkey=False,
+            folder / "fleet", workers=0, lanes=["live", "batch"], valkey=False,
             environ=of_workers, store_url=environ["SPEECHFLEET_STORE"], grace=3.0,
         )  # fmt: skip
         await asyncio.to_thread(fleet.start)
         stack.push_async_callback(asyncio.to_thread, fleet.stop)
-        for _ in range(2):
-            await asyncio.to_thread(fleet.start_worker, "--lanes", "session")
+        for lanes in ((), (), SESSIONS, SESSIONS):
+            await asyncio.to_thread(start_worker, fleet, *lanes)
         environ["SPEECHFLEET_REDIS_URL"] = redis.for_clients
         served = {**os.environ, **environ, "SPEECHFLEET_GATEWAY_PATIENCE": "60"}
         gateway = await asyncio.to_thread(

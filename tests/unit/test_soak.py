@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from speechfleet.embedded.worker_process import WorkerProcess
+from speechfleet.errors import MisconfiguredError
 from tests.soak.process_watch import ProcessWatch, Watched
 from tests.soak.run_folder import OWNER, make_folder, release
+from tests.soak.starting import start_worker
 
 
 @pytest.fixture
@@ -63,3 +68,81 @@ def test_a_soak_that_was_killed_leaves_its_folder_to_the_next(tmp_path: Path) ->
     assert not killed.exists()
     assert (running / OWNER).read_text() == str(os.getpid())
     assert kept.exists(), "its logs are wanted"
+
+
+CRASHES = f"import os; os.kill(os.getpid(), {signal.SIGSEGV:d})"
+
+
+class Scripted(WorkerProcess):
+    """A worker that is a program of the test's own."""
+
+    program = CRASHES
+
+    def __init__(self, log: Path, *args: str) -> None:
+        environ = {"PYTHONPATH": str(log.parent), "PATH": os.environ["PATH"]}
+        package = log.parent / "speechfleet_worker"
+        package.mkdir(exist_ok=True)
+        (package / "__init__.py").touch()
+        (package / "__main__.py").write_text(self.program)
+        super().__init__(args, environ=environ, log=log, grace=1.0)
+
+
+class Works(Scripted):
+    program = "print('ready boot-1', flush=True); input()"
+
+
+class Ends(Scripted):
+    program = "raise SystemExit(3)"
+
+
+class CrashesLater(Scripted):
+    program = f"print('ready boot-1', flush=True); {CRASHES}"
+
+
+class ScriptedFleet:
+    """Starts one worker of each kind after the other."""
+
+    def __init__(self, log: Path, *kinds: type[Scripted]) -> None:
+        self._log = log
+        self._kinds: Iterator[type[Scripted]] = iter(kinds)
+        self.started: list[Scripted] = []
+
+    def start_worker(self, *args: str) -> WorkerProcess:
+        worker = next(self._kinds)(self._log, *args)
+        self.started.append(worker)
+        worker.await_ready(30)
+        return worker
+
+
+def test_a_worker_that_crashed_before_it_was_ready_is_started_again(tmp_path: Path) -> None:
+    fleet = ScriptedFleet(tmp_path / "log", Scripted, Scripted, Works)
+    worker = start_worker(fleet, "--lanes", "session")
+    try:
+        assert worker.boot_id == "boot-1"
+        assert [each.args for each in fleet.started] == [["--lanes", "session"]] * 3
+    finally:
+        worker.kill()
+
+
+def test_a_worker_that_ended_otherwise_is_not_started_again(tmp_path: Path) -> None:
+    fleet = ScriptedFleet(tmp_path / "log", Ends, Works)
+    with pytest.raises(MisconfiguredError, match="with status 3"):
+        start_worker(fleet)
+    assert len(fleet.started) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [(Scripted, 0), (Ends, 1), (CrashesLater, 1)],
+    ids=["crashed-while-starting", "ended-while-starting", "crashed-while-working"],
+)
+def test_only_a_crash_while_starting_is_excused(
+    tmp_path: Path, kind: type[Scripted], told: int
+) -> None:
+    worker, found = kind(tmp_path / "log"), list[str]()
+    worker.wait(30)
+    watch = ProcessWatch(lambda: [Watched.worker(worker)], set(), found)
+    watch.look()
+    watch.look()
+    assert len(found) == told
+    assert watch.excused == 1 - told

@@ -110,6 +110,8 @@ class EncoderTask:
     async def feed(self, pcm: bytes | bytearray | memoryview) -> bytes:
         """Return the next bytes of the file, maybe none yet. ``pcm`` need not be whole frames."""
         view = memoryview(pcm)
+        if not self._is_threaded:
+            return self._write(view)
         steps = range(0, len(view), STEP_BYTES)
         return b"".join([await self._run(self._write, view[at : at + STEP_BYTES]) for at in steps])
 
@@ -222,9 +224,10 @@ class _PlainWriter:
         self._size = 0
         self._begun = False
 
-    def write(self, pcm: memoryview) -> bytes:
+    def write(self, pcm: memoryview) -> bytes | memoryview:
         self._size += len(pcm)
-        return self._beginning() + pcm
+        beginning = self._beginning()
+        return beginning + pcm if beginning else pcm
 
     def finish(self) -> tuple[bytes, list[Patch]]:
         tail = self._beginning()

@@ -51,6 +51,7 @@ def shape_of(media_type: str, sample_rate: int = DEFAULT_SAMPLE_RATE) -> PcmShap
     return check_shape(*(int(str(value)[:LONGEST_NUMBER]) for value in (rate, channels)))
 
 
+@lru_cache(maxsize=64)
 def is_pcm(media_type: str) -> bool:
     """Tell whether the type names raw 16-bit PCM."""
     return media_type.partition(";")[0].strip().lower() in PCM_TYPES

@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
+from importlib.metadata import version
+from typing import Annotated, Any
 
 import typer
 from typer.main import get_command
@@ -32,7 +33,7 @@ from speechfleet.cli import (
     webhooks,
 )
 from speechfleet.cli.exit_status import ExitStatus, as_json, status_of
-from speechfleet.cli.overview import Namespace, Version, program
+from speechfleet.cli.overview import SUMMARY
 from speechfleet.errors import SpeechFleetError
 from speechfleet.settings import set_namespace, unknown_variables
 from speechfleet_command import leave_on_interrupt
@@ -44,7 +45,14 @@ USAGE_ERROR: type[Exception] = next(
 COMPLETION = "_SPEECHFLEET_COMPLETE"
 """The variable by which a shell asks for completions."""
 
-app = program()
+app = typer.Typer(
+    name="speechfleet",
+    help=SUMMARY,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 GROUPS = {
     "Speech": (
@@ -77,6 +85,24 @@ app.add_typer(batch.group, rich_help_panel="Corpora")
 app.add_typer(keys.keys, rich_help_panel="Gateway")
 app.add_typer(webhooks.webhooks, rich_help_panel="Fleet")
 app.add_typer(fleet_commands.limits, rich_help_panel="Fleet")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"speechfleet {version('speechfleet')}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version", callback=_print_version, is_eager=True, metavar="", help="Print it and exit."
+    ),
+]
+Namespace = Annotated[
+    str | None,
+    typer.Option(help="Whose jobs; else SPEECHFLEET_NAMESPACE.", show_default=False),
+]
 
 
 @app.callback()
@@ -132,8 +158,12 @@ def _invoke(arguments: Sequence[str]) -> None:
 def _failed(error: dict[str, Any], status: ExitStatus, *, json: bool) -> ExitStatus:
     """Print an error: a line on stderr, and with ``--json`` the one object on stdout."""
     output.error(str(error["message"]))
-    if json:
-        output.emit({"error": error})
+    try:
+        if json:
+            output.emit({"error": error})
+        sys.stdout.flush()
+    except OSError:  # its disk is full, or its reader has left
+        output.give_up_stdout()
     return status
 
 
@@ -153,8 +183,7 @@ def _of_the_system(error: OSError | KeyboardInterrupt, *, json: bool) -> ExitSta
             details = {"code": "interrupted", "message": "interrupted", "retryable": True}
             return _failed(details, ExitStatus.INTERRUPTED, json=json)
         case BrokenPipeError():
-            # The reader of our output has left. Python flushes stdout once more at its end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            output.give_up_stdout()
             return ExitStatus.NO_READER
         case _:
             where = f"{error.filename}: " if error.filename else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Generator, Iterable, Sequence
@@ -63,6 +64,11 @@ def table(
     """Print rows under headings; the first ``keys`` columns are never cut. See `lay_out`."""
     content = ([_visible(str(cell)) for cell in row] for row in rows)
     print_table(console(), columns, content, rare=rare, keys=keys, folds=folds)
+
+
+def give_up_stdout() -> None:
+    """Send everything more on stdout to nothing: Python flushes it once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def confirm(question: str, *, yes: bool) -> None:

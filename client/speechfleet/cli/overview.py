@@ -1,22 +1,32 @@
 """The help of the whole program, without importing what its commands need.
 
-Somebody who asks what there is waits for no client library. A test holds this list to the commands
-themselves.
+Somebody who asks what there is waits for no client library, and for no command's options. A test
+holds these lists to the commands themselves.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
-from importlib.metadata import version
-from typing import Annotated
-
-import typer
-from typer.main import get_command
+from collections.abc import Iterator
 
 from speechfleet.cli.exit_status import ExitStatus
+from speechfleet.cli.panels import BOLD, NAME, SHORT, TYPE, Screen, panel
 
+SUMMARY = "Turn text into speech, on this machine or on a fleet of workers."
+OPTIONS = (
+    ("--version", "", "", "Print it and exit."),
+    ("--namespace", "", "<str>", "Whose jobs; else SPEECHFLEET_NAMESPACE."),
+    ("--install-completion", "", "<bool>", "Install completion for the current shell."),
+    (
+        "--show-completion",
+        "",
+        "<bool>",
+        "Show completion for the current shell, to copy it or customize the installation.",
+    ),
+    ("--help", "-h", "<bool>", "Show this message and exit."),
+)
+"""Long form, short form, type and help of each option."""
 COMMANDS = (
     ("Speech", "say", "Speak a text, wait for it, and print where the audio is."),
     ("Speech", "submit", "Enqueue a text, print the id of its job, and return at once."),
@@ -126,56 +136,28 @@ COMMANDS = (
 """Panel, name and first paragraph of the help of each command, in order."""
 
 
-def program() -> typer.Typer:
-    """Return the program without any command."""
-    return typer.Typer(
-        name="speechfleet",
-        help="Turn text into speech, on this machine or on a fleet of workers.",
-        no_args_is_help=True,
-        pretty_exceptions_enable=False,
-        rich_markup_mode="markdown",
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-
-
-def _print_version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"speechfleet {version('speechfleet')}")
-        raise typer.Exit
-
-
-Version = Annotated[
-    bool,
-    typer.Option(
-        "--version", callback=_print_version, is_eager=True, metavar="", help="Print it and exit."
-    ),
-]
-Namespace = Annotated[
-    str | None,
-    typer.Option(help="Whose jobs; else SPEECHFLEET_NAMESPACE.", show_default=False),
-]
-
-
 def print_help() -> int:
     """Print the help of the program; return the exit status."""
-    app = program()
-    for panel, name, summary in COMMANDS:
-        app.command(name, rich_help_panel=panel, help=summary)(_nothing)
-    app.callback()(_options)
     try:
-        with suppress(typer.Exit):
-            get_command(app).make_context("speechfleet", ["--help"])
+        for line in _lines(Screen.of(sys.stdout)):
+            sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader of our output has left. Python flushes stdout once more at its end.
+    except OSError as error:
+        # The reader of our output has left, or its disk is full. Python flushes once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitStatus.NO_READER
+        if isinstance(error, BrokenPipeError):
+            return ExitStatus.NO_READER
+        sys.stderr.write(f"speechfleet: {error.strerror}\n")
+        return ExitStatus.WRONG_USE
     return ExitStatus.DONE
 
 
-def _nothing() -> None:
-    """Do nothing: a command that is only listed."""
-
-
-def _options(_: Version = False, namespace: Namespace = None) -> None:
-    """Turn text into speech, on this machine or on a fleet of workers."""
+def _lines(screen: Screen) -> Iterator[str]:
+    usage = screen.styled("speechfleet [OPTIONS] COMMAND [ARGS]...", BOLD)
+    yield from ("", f" {screen.styled('Usage:', TYPE)} {usage}", "", f" {SUMMARY}", "")
+    yield from panel(screen, "Options", OPTIONS, (NAME, SHORT, TYPE))
+    longest = max(len(name) for _, name, _ in COMMANDS)
+    for title in dict.fromkeys(title for title, _, _ in COMMANDS):
+        rows = [(name, summary) for other, name, summary in COMMANDS if other == title]
+        yield from panel(screen, title, rows, (NAME,), longest)
+    yield ""

@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from urllib.parse import quote
 
+from speechfleet.embedded.append_only_watch import AppendOnlyWatch
 from speechfleet.embedded.child_process import ChildProcess
 from speechfleet.embedded.reaper import REAPER
 from speechfleet.embedded.restart import keep_alive
@@ -60,6 +61,7 @@ class EmbeddedValkey:
         self._socket = self.folder / "valkey.sock"
         self._socket_folder: Path | None = None
         self._child: ChildProcess | None = None
+        self._watch: AppendOnlyWatch | None = None
         self._lock = threading.RLock()
         self._stopping = threading.Event()
         self._kept_alive = False
@@ -99,7 +101,7 @@ class EmbeddedValkey:
             program = find_server()
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._shorten_socket_path()
-            lock = _lock_file(self.folder / "valkey.lock")
+            lock = self._lock_folder(timeout)
             try:
                 self._child = ChildProcess(
                     [program, "-"],
@@ -116,12 +118,18 @@ class EmbeddedValkey:
             except BaseException:
                 self.stop()
                 raise
+            if self._watch is None:
+                self._watch = AppendOnlyWatch(self.log, self.url)
+                self._watch.start()
 
     def stop(self) -> None:
         """Send SIGTERM and wait; no acknowledged write is lost. Idempotent."""
         self._stopping.set()
         self._kept_alive = False
         with self._lock:
+            if self._watch is not None:
+                self._watch.stop()
+                self._watch = None
             if self._child is not None:
                 self._child.stop()
             if self._socket_folder is not None:
@@ -136,6 +144,11 @@ class EmbeddedValkey:
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the exit status of the latest process. Raises TimeoutError."""
         return self._running().wait(timeout)
+
+    def await_whole_file(self, timeout: float) -> None:
+        """Wait until no full disk of before could spoil the next start. Raises TimeoutError."""
+        if self._watch is not None:
+            self._watch.wait(timeout)
 
     def restart(self) -> None:
         """Stop the server, if it runs, and start it again with the same data and URL."""
@@ -161,6 +174,18 @@ class EmbeddedValkey:
         if self._child is None:
             raise FleetUnavailable("the embedded Valkey is not started")
         return self._child
+
+    def _lock_folder(self, timeout: float) -> int:
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                return _lock_file(self.folder / "valkey.lock")
+            except FolderInUse:
+                # A server of ours that was killed leaves the process that wrote its file anew,
+                # which has the lock and ends by itself.
+                if self._child is None or time.monotonic() > end:
+                    raise
+            time.sleep(0.05)
 
     def _shorten_socket_path(self) -> None:
         fits = len(os.fsencode(self.folder / "valkey.sock")) <= _SOCKET_PATH_LIMIT

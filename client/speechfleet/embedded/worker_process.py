@@ -14,6 +14,8 @@ from speechfleet.errors import MisconfiguredError
 
 WORKER_RANK = 1
 """Ends before the server."""
+END_TIMEOUT_S = 5.0
+"""Seconds that a worker gets to end once it has closed its output."""
 
 
 class WorkerProcess(ChildProcess):
@@ -45,8 +47,9 @@ class WorkerProcess(ChildProcess):
         reported = self._ready.wait(timeout)
         if not self.boot_id:
             trouble = "ended while starting" if reported else "is not ready in time"
-            if reported and not self.running:
-                trouble += f", with status {self.wait()}"
+            if reported:  # its output is closed, so it ends in a moment
+                with suppress(TimeoutError):
+                    trouble += f", with status {self.wait(END_TIMEOUT_S)}"
             raise MisconfiguredError(f"a worker {trouble}:\n{self.log_tail()}")
         return self.boot_id
 

@@ -198,6 +198,11 @@ class JobKeys:
         """The list of finished segments of an epoch."""
         return f"{self._fill('SEGMENTS')}{epoch}"
 
+    @cached_property
+    def minutes(self) -> str:
+        """The prefix of its namespace's counts by the minute."""
+        return minutes(self.namespace)
+
     @property
     def begun(self) -> str:
         """The set of segments that it may have stored."""

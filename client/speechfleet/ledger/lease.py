@@ -152,10 +152,10 @@ class Lease(SegmentAccounts, VoiceChanges):
         """
         entry: tuple[Argument, ...] = (start, data) if so_far is None else (0, so_far)
         limits = (limit, GUARANTEED_BYTES, "1" if drop_unstored else "0")
-        minutes = keys.minutes(self.job.namespace)
+        job = self.job
         reply = await self._scripts.run(
             "publish",
-            (self.job.record, self.job.streams, *keys.STREAM_COUNTERS, keys.EXPIRING, minutes),
+            (job.record, job.streams, *keys.STREAM_COUNTERS, keys.EXPIRING, job.minutes),
             self.token,
             start,
             start + len(data),

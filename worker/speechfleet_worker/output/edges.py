@@ -37,7 +37,7 @@ class EdgeFade:
                 self._held = data
                 return b""
             data = self._faded_in(data)
-        if not _clicks(_samples(data[-self._size :])[::-1]):
+        if not _ends_with_click(data[-self._size :]):
             return data
         self._held = data[-self._size :]
         return data[: -self._size]
@@ -70,8 +70,13 @@ def _clicks(edge: Sequence[int]) -> bool:
     """Tell whether the step from silence to the first sample stands out."""
     if not edge or (step := abs(edge[0])) < LEAST_STEP:
         return False
-    steps = (abs(after - before) for before, after in pairwise(edge))
-    return step > max(steps, default=0)
+    return all(abs(after - before) < step for before, after in pairwise(edge))
+
+
+def _ends_with_click(data: bytes) -> bool:
+    """Tell the same of the last sample; most often it is quiet, and no other one is read."""
+    last = int.from_bytes(data[-BYTES_PER_SAMPLE:], "little", signed=True)
+    return abs(last) >= LEAST_STEP and _clicks(_samples(data)[::-1])
 
 
 def _ramp(edge: Sequence[int]) -> array[int]:

@@ -95,9 +95,8 @@ class Publisher:
         """Publish an entry; return the offset up to which the server holds the audio."""
         so_far = None if self._so_far is None else self._accumulated(self._so_far, start, entry)
         mark = self._mark if self._mark and self._mark.offset == start else None
-        began = time.monotonic()
+        began, waited = time.monotonic(), 0.0
         while True:
-            waited = time.monotonic() - began
             try:
                 held = await self._lease.publish(
                     start,
@@ -109,6 +108,7 @@ class Publisher:
                     drop_unstored=waited >= DROP_UNSTORED_AFTER_S,
                 )
             except NoRoom:
+                waited = time.monotonic() - began
                 if waited >= self._patience:
                     raise StreamFull(
                         f"there was no room for audio in Redis for {self._patience:g} s: raise "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import groupby, islice
 from typing import Literal
 
@@ -47,7 +48,12 @@ def cut(
 
 def language_of_text(text: str) -> str:
     """Guess the language that `cut` uses if none is given; "" if nothing shows it."""
-    return guess_language(text[:_GUESSED_FROM])
+    return _language_of_beginning(text[:_GUESSED_FROM])
+
+
+@lru_cache(maxsize=256)  # a job asks several times, for its cuts, its voice and its words
+def _language_of_beginning(text: str) -> str:
+    return guess_language(text)
 
 
 def _sentences(text: str, stream: SentenceStream) -> Iterator[TextSegment]:

@@ -8,7 +8,6 @@ from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
-_LETTER = re.compile(r"[^\W\d_]")
 _MARKS = (
     r"\u0300-\u036f\u0610-\u061a\u064b-\u065f\u0900-\u0903\u093a-\u094f\u0951-\u0957\u0962\u0963"
 )
@@ -95,6 +94,8 @@ def guess_language(text: str) -> str:
     language, and the letters that set it apart. Deterministic and offline; a sentence or two
     are enough as a rule.
     """
+    if text.isascii():
+        return _by_words(text, "Latin") if any(map(str.isalpha, text)) else ""
     scripts = Counter(
         _SCRIPTS[int(name[1:])][1]
         for match in _SCRIPT.finditer(text)
@@ -160,11 +161,12 @@ def _by_words(text: str, script: str) -> str:
         for language in languages:
             if table.script[language] == script:
                 scores[language] += 1 / len(languages)  # type: ignore[assignment]
-    for letter in _LETTER.findall(lower):
-        languages = table.letters.get(letter, ())
+    for letter in table.letters.keys() & set(lower):
+        languages = table.letters[letter]
+        weight = lower.count(letter) * _LETTER_WEIGHT / len(languages)
         for language in languages:
             if table.script[language] == script:
-                scores[language] += _LETTER_WEIGHT / len(languages)  # type: ignore[assignment]
+                scores[language] += weight  # type: ignore[assignment]
     if not scores or max(scores.values()) < _ENOUGH:
         return {"Cyrillic": "ru", "Arabic": "ar", "Devanagari": "hi"}.get(script, "")
     return max(scores, key=lambda language: (scores[language], language == "en"))

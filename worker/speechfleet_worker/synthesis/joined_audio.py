@@ -11,6 +11,7 @@ from speechfleet.segment_store import segment_hash
 from speechfleet_worker.output.edges import EdgeFade
 from speechfleet_worker.spoken_text import request_for
 from speechfleet_worker.synthesis.look_ahead import InFlightSegment, SegmentSource
+from speechfleet_worker.synthesis.model_driver import AudioPiece
 
 RESAMPLED_BYTES = 64 << 10
 """Bytes of PCM that are resampled in one go, on the loop."""
@@ -29,39 +30,28 @@ class JoinedAudio:
     ) -> AsyncGenerator[bytes, None]:
         """Yield the segment's audio at the stream's rate, without a click at its edges."""
         fade: EdgeFade | None = None
-        async with aclosing(self._at_stream_rate(item, source)) as pieces:
-            async for pcm in pieces:
-                fade = fade or EdgeFade(self.rate)
-                if pcm := fade.feed(pcm):
-                    yield pcm
-        if fade is None:
-            return
-        if rest := fade.flush():
-            yield rest
-        if fade.is_changed:
-            self._store_apart(item, "faded")
-
-    async def _at_stream_rate(
-        self, item: InFlightSegment, source: SegmentSource
-    ) -> AsyncGenerator[bytes, None]:
-        """Yield the segment's audio at the stream's rate, which the first audio decides."""
         resampler: Resampler | None = None
         async with aclosing(item.audio(merged=self._request.wire == "delta")) as pieces:
             async for piece in pieces:
                 self.rate = self.rate or piece.sample_rate
                 if resampler is None and piece.shape != (self.rate, 1):
                     resampler = Resampler(piece.sample_rate, self.rate, piece.channels)
-                if resampler is None:
-                    yield piece.pcm
-                else:
-                    for part in _slices(piece.pcm):
-                        yield resampler.feed(part)
+                fade = fade or EdgeFade(self.rate)
+                parts = [piece.pcm] if resampler is None else map(resampler.feed, _slices(piece))
+                for part in parts:
+                    if pcm := fade.feed(part):
+                        yield pcm
                 source.fill()
+        if fade is None:
+            return
+        if pcm := (fade.feed(resampler.flush()) if resampler else b"") + fade.flush():
+            yield pcm
         if resampler is not None:
-            yield resampler.flush()
             # What others reuse is at the model's own rate, which this need not be.
             item.spoken.is_stored |= bool(self._record.turns)
             self._store_apart(item, f"rate={self.rate}")
+        if fade.is_changed:
+            self._store_apart(item, "faded")
 
     def _store_apart(self, item: InFlightSegment, change: str) -> None:
         """Let the record name the audio as the stream has it: readers change nothing.
@@ -80,7 +70,7 @@ class JoinedAudio:
         item.spoken.is_stored = False
 
 
-def _slices(pcm: bytes) -> Iterator[memoryview]:
-    view = memoryview(pcm)
+def _slices(piece: AudioPiece) -> Iterator[memoryview]:
+    view = memoryview(piece.pcm)
     for start in range(0, len(view), RESAMPLED_BYTES):
         yield view[start : start + RESAMPLED_BYTES]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +14,8 @@ import pytest
 from speechfleet.audio.file_names import EXTENSIONS
 from speechfleet.audio.formats import FORMATS
 from speechfleet.cli import output
-from speechfleet.cli.app import run
+from speechfleet.cli.app import GROUPS, run
+from speechfleet.cli.exit_status import ExitStatus
 from speechfleet.cli.options import provider_options
 from speechfleet.cli.overview import print_help
 from speechfleet.cli.targets import Target
@@ -217,11 +219,44 @@ def test_ctrl_c_is_status_130(
 
 
 def test_the_help_is_that_of_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    """It is printed from a list, so that it waits for none of their imports."""
+    """It is printed from lists, so that it waits for none of their imports."""
     assert run(["--help"]) == 0
-    whole = capsys.readouterr().out
+    whole = _words_by_panel(capsys.readouterr().out)
     assert print_help() == 0
-    assert capsys.readouterr().out == whole
+    assert _words_by_panel(capsys.readouterr().out) == whole
+    assert list(whole) == ["", "Options", *GROUPS]
+
+
+def _words_by_panel(printed: str) -> dict[str, list[str]]:
+    """Read a help without its look, which differs between versions of typer."""
+    found: dict[str, list[str]] = {"": []}
+    for line in printed.splitlines():
+        if line.startswith("╭"):
+            found[line.strip("╭─╮ ")] = []
+        else:
+            found[list(found)[-1]] += line.strip("│╰─╯").replace("TEXT", "<str>").split()
+    return {
+        panel: sorted(word for word in words if word != "<bool>") for panel, words in found.items()
+    }
+
+
+def test_the_help_of_a_pipe_that_nobody_reads_ends_quietly() -> None:
+    code = (
+        "import os, sys, speechfleet_command\n"
+        "sys.argv = ['speechfleet', '--help']\n"
+        "speechfleet_command.main()\n"
+    )
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as nobody:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            stdout=nobody,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (ExitStatus.NO_READER, "")
 
 
 def test_the_help_imports_no_command() -> None:
@@ -229,10 +264,15 @@ def test_the_help_imports_no_command() -> None:
         "import sys, speechfleet_command\n"
         "sys.argv = ['speechfleet', '--help']\n"
         "try:\n    speechfleet_command.main()\n"
-        "finally:\n    print(*{name.partition('.')[0] for name in sys.modules})\n"
+        "finally:\n    print(*sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert {"redis", "pydantic", "numpy", "asyncio"}.isdisjoint(done.stdout.split())
+    loaded = set(done.stdout.split())
+    assert loaded.isdisjoint({"redis", "pydantic", "numpy", "asyncio", "typer", "rich"})
+    commands = {name for name in loaded if name.startswith("speechfleet.cli.")}
+    assert commands == {
+        f"speechfleet.cli.{name}" for name in ("exit_status", "overview", "panels")
+    }
 
 
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,8 +8,19 @@ from pathlib import Path
 import pytest
 
 from speechfleet.embedded.worker_process import WorkerProcess
+from speechfleet.errors import MisconfiguredError
 
 FULL_DISK = Path("/dev/full")
+
+
+def started(folder: Path, program: str, *, log: Path) -> WorkerProcess:
+    """Start a worker that is this program."""
+    package = folder / "speechfleet_worker"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text(program)
+    environ = {**os.environ, "PYTHONPATH": str(folder)}
+    return WorkerProcess([], environ=environ, log=log, grace=1.0)
 
 
 @pytest.mark.skipif(not FULL_DISK.exists(), reason="needs /dev/full")
@@ -17,14 +28,16 @@ def test_a_worker_is_ready_though_its_log_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(WorkerProcess, "log_tail", lambda self: "")  # /dev/full has no end
-    package = tmp_path / "speechfleet_worker"
-    package.mkdir()
-    (package / "__init__.py").touch()
     lines = "print('a line for the log', flush=True)\nprint('ready boot-1', flush=True)\n"
-    (package / "__main__.py").write_text(lines + "import time\ntime.sleep(60)\n")
-    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    worker = WorkerProcess([], environ=environ, log=FULL_DISK, grace=1.0)
+    worker = started(tmp_path, lines + "import time\ntime.sleep(60)\n", log=FULL_DISK)
     try:
         assert worker.await_ready(60) == "boot-1"
     finally:
         worker.stop()
+
+
+def test_a_worker_that_ends_some_time_after_its_output_tells_its_status(tmp_path: Path) -> None:
+    program = "import os, time\nos.close(1)\ntime.sleep(0.5)\nos._exit(3)\n"
+    worker = started(tmp_path, program, log=tmp_path / "log")
+    with pytest.raises(MisconfiguredError, match="ended while starting, with status 3"):
+        worker.await_ready(30)
