@@ -16,6 +16,7 @@ from livekit.agents import DEFAULT_API_CONNECT_OPTIONS, Agent, AgentSession
 from livekit.agents.llm import LLM, ChatChunk, ChoiceDelta, LLMStream
 from livekit.agents.voice.io import AudioOutput, AudioOutputCapabilities
 
+from speechfleet import AsyncClient
 from speechfleet.integrations.livekit import FleetTTS
 
 RATE = 8000  # of a telephone
@@ -61,16 +62,21 @@ def language_model() -> LLM[Any]:
     return openai.LLM(model="gpt-4o-mini")
 
 
+async def answer(question: str, fleet: AsyncClient, handset: Handset) -> None:
+    voice = FleetTTS(sample_rate=RATE, client=fleet)
+    session: AgentSession[None] = AgentSession(llm=language_model(), tts=voice)
+    session.output.audio = handset
+    await session.start(Agent(instructions="You answer calls of a shop, in two sentences."))
+    await session.generate_reply(user_input=question).wait_for_playout()
+    await session.aclose()
+
+
 async def main(question: str) -> None:
     with wave.open("answer.wav", "wb") as file:
         file.setparams((1, 2, RATE, 0, "NONE", ""))
-        session: AgentSession[None] = AgentSession(
-            llm=language_model(), tts=FleetTTS(sample_rate=RATE)
-        )
-        session.output.audio = handset = Handset(file)
-        await session.start(Agent(instructions="You answer calls of a shop, in two sentences."))
-        await session.generate_reply(user_input=question).wait_for_playout()
-        await session.aclose()
+        handset = Handset(file)
+        async with AsyncClient.local() as fleet:  # brings one up, or joins the one that runs
+            await answer(question, fleet, handset)
     print(f"answer.wav: {handset.seconds:.1f} s")
 
 

@@ -26,6 +26,7 @@ from pipecat.processors.aggregators.llm_response_universal import LLMContextAggr
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.workers.runner import WorkerRunner
 
+from speechfleet import AsyncClient
 from speechfleet.integrations.pipecat import FleetTTSService
 
 RATE = 8000  # of a telephone
@@ -65,22 +66,26 @@ def language_model() -> FrameProcessor:
     return OpenAILLMService(settings=OpenAILLMService.Settings(model="gpt-4o-mini"))
 
 
-async def main(question: str) -> None:
+async def answer(question: str, fleet: AsyncClient, handset: Handset) -> None:
     context = LLMContext([{"role": "user", "content": question}])
     pair = LLMContextAggregatorPair(context)
+    voice = FleetTTSService(client=fleet)
+    worker = PipelineWorker(
+        Pipeline([pair.user(), language_model(), voice, handset, pair.assistant()]),
+        params=PipelineParams(audio_out_sample_rate=RATE),
+    )
+    await worker.queue_frames([LLMContextFrame(context), EndFrame()])
+    runner = WorkerRunner()
+    await runner.add_workers(worker)
+    await runner.run()
+
+
+async def main(question: str) -> None:
     with wave.open("answer.wav", "wb") as file:
         file.setparams((1, 2, RATE, 0, "NONE", ""))
         handset = Handset(file)
-        worker = PipelineWorker(
-            Pipeline(
-                [pair.user(), language_model(), FleetTTSService(), handset, pair.assistant()]
-            ),
-            params=PipelineParams(audio_out_sample_rate=RATE),
-        )
-        await worker.queue_frames([LLMContextFrame(context), EndFrame()])
-        runner = WorkerRunner()
-        await runner.add_workers(worker)
-        await runner.run()
+        async with AsyncClient.local() as fleet:  # brings one up, or joins the one that runs
+            await answer(question, fleet, handset)
     print(f"answer.wav: {handset.seconds:.1f} s")
 
 

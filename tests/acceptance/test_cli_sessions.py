@@ -27,8 +27,7 @@ LINES = ["The first sentence is heard.", "While this one is being written."]
 
 @pytest.fixture(scope="module")
 def stage(module_folder: Path) -> Iterator[Stage]:
-    # A machine in a hurry for other things is no pause.
-    with staged(module_folder, {"SPEECHFLEET_SESSION_PAUSE": "20"}, lanes=["session"]) as stage:
+    with staged(module_folder, lanes=["session"]) as stage:
         yield stage
 
 

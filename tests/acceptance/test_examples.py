@@ -80,7 +80,7 @@ def _parts(line: str) -> tuple[str, str]:
 def run(*command: str | Path, folder: Path, environ: dict[str, str]) -> str:
     done = subprocess.run(
         [str(word) for word in command],
-        cwd=folder, env=environ, capture_output=True, text=True, timeout=150, check=False,
+        cwd=folder, env=environ, capture_output=True, text=True, timeout=250, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -150,6 +150,18 @@ def test_an_agent_answers_a_call(fleet: Fleet, tmp_path: Path, name: str) -> Non
     assert heard.sample_rate == 8000
     assert len(heard.pcm) > 2 * 8000, "more than a second"
     assert re.search(r"answer.wav: \d\.\d s", output)
+
+
+@pytest.mark.parametrize("name", ["livekit_phone", "pipecat_phone"])
+def test_a_call_is_answered_where_no_fleet_runs(tmp_path: Path, name: str) -> None:
+    environ = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path / "home"),
+        "SPEECHFLEET_DEFAULT_MODEL": "espeak/espeak-ng",
+    }
+    run(sys.executable, FOLDER / f"{name}.py", folder=tmp_path, environ=environ)
+    heard = wav.decode((tmp_path / "answer.wav").read_bytes())
+    assert len(heard.pcm) > 2 * 8000, "more than a second"
 
 
 def test_a_batch_fills_a_folder_and_continues(fleet: Fleet, tmp_path: Path) -> None:

@@ -53,7 +53,11 @@ def fleet(
     folder = tmp_path_factory.mktemp("fleet")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPEECHFLEET_REDIS_URL", url_of(server, "speechfleet-worker"))
-        environ = {"PYTHONPATH": str(ROOT), "SPEECHFLEET_PROVIDERS": PROVIDERS}
+        environ = {
+            "PYTHONPATH": str(ROOT),
+            "SPEECHFLEET_PROVIDERS": PROVIDERS,
+            "SPEECHFLEET_SESSION_PAUSE": "20",  # a slow machine is no pause of the writer
+        }
         with EmbeddedFleet(
             folder, valkey=False, environ=environ, store_url=store_url, sessions=True, grace=5.0
         ) as fleet:

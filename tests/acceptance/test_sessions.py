@@ -34,8 +34,8 @@ def stage(module_folder: Path, provider: DashScopeRealtimeServer) -> Iterator[St
     """Two workers for sessions that are started again when they die."""
     environ = {
         **provider.environment(),
-        "SPEECHFLEET_SESSION_PAUSE": "0.3",
-        "SPEECHFLEET_TIMEOUTS__SILENCE": "2",
+        "SPEECHFLEET_SESSION_PAUSE": "3",
+        "SPEECHFLEET_TIMEOUTS__SILENCE": "5",
     }
     with staged(module_folder, environ, workers=2, lanes=["session"]) as stage:
         yield stage

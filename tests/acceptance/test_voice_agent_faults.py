@@ -44,7 +44,7 @@ def provider() -> Iterator[OpenAIServer]:
 @pytest.fixture(scope="module")
 def stage(module_folder: Path, provider: OpenAIServer) -> Iterator[Stage]:
     """Two workers that are started again when they die."""
-    environ = {**provider.environment(), "SPEECHFLEET_SESSION_PAUSE": "5"}
+    environ = {**provider.environment(), "SPEECHFLEET_SESSION_PAUSE": "20"}
     with staged(module_folder, environ, workers=2, lanes=["session"]) as stage:
         yield stage
 

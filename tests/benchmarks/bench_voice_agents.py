@@ -15,8 +15,8 @@ import logging
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
 from statistics import median
 
@@ -44,8 +44,8 @@ from speechfleet.integrations.fleet_voice import FleetVoice
 from speechfleet.integrations.livekit import FleetTTS
 from speechfleet.integrations.pipecat import FleetTTSService
 from speechfleet_worker.testing.openai_server import OpenAIServer
-from speechfleet_worker.testing.wire import Call
 from tests.benchmarks.floors import Floors, main, percentiles
+from tests.benchmarks.stamping_server import STAMP, stamping_server
 
 MODEL, VOICE = "gpt-4o-mini-tts", "alloy"
 WORD_S = 0.02
@@ -54,15 +54,6 @@ AGENTS = 50
 LATER_MS, BARGE_IN_MS, ADDED_MS = 15.0, 100.0, 50.0
 FRAME = 4800
 """Bytes: 0.1 s."""
-STAMP = 8
-
-
-class StampingServer(OpenAIServer):
-    """Begins every frame with the time at which it was sent."""
-
-    async def pieces(self, call: Call, text: str | None = None) -> AsyncGenerator[bytes, None]:
-        async for piece in super().pieces(call, text):
-            yield time.time_ns().to_bytes(STAMP, "little") + piece[STAMP:]
 
 
 def words(sentence: str) -> list[str]:
@@ -276,26 +267,31 @@ async def crowd(client: AsyncClient, floors: Floors) -> None:
     floors.at_most(f"{AGENTS} agents in one process, added latency p99", p99, ADDED_MS, "ms")
 
 
+@contextmanager
+def fleet_of(environ: Mapping[str, str]) -> Iterator[EmbeddedFleet]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        EmbeddedFleet(Path(folder), environ=environ, lanes=["session"]) as fleet,
+    ):
+        yield fleet
+
+
 async def measure() -> Floors:
     floors = Floors()
-    wanted = sys.argv[1:] or ["first", "barge-in", "crowd"]
-    for name in wanted:
-        pace = 0.0 if name == "first" else 1.0
-        # A sentence of the crowd is whole frames: a hundred milliseconds a letter.
-        server = StampingServer(milliseconds=100 if name == "crowd" else 30, pace=pace)
-        with (
-            server.thread(),
-            tempfile.TemporaryDirectory() as folder,
-            EmbeddedFleet(Path(folder), environ=server.environment(), lanes=["session"]) as fleet,
-        ):
+    for name in sys.argv[1:] or ["first", "barge-in", "crowd"]:
+        if name == "crowd":
+            # A sentence is whole frames: a hundred milliseconds a letter.
+            with (
+                stamping_server(milliseconds=100, pace=1.0) as environ,
+                fleet_of(environ) as fleet,
+            ):
+                async with AsyncClient(redis_url=fleet.redis_url, store=fleet.store_url) as client:
+                    await crowd(client, floors)
+            continue
+        server = OpenAIServer(milliseconds=30, pace=0.0 if name == "first" else 1.0)
+        with server.thread(), fleet_of(server.environment()) as fleet:
             async with AsyncClient(redis_url=fleet.redis_url, store=fleet.store_url) as client:
-                match name:
-                    case "first":
-                        await first_audio(client, server, floors)
-                    case "barge-in":
-                        await barge_in(client, server, floors)
-                    case _:
-                        await crowd(client, floors)
+                await (first_audio if name == "first" else barge_in)(client, server, floors)
     return floors
 
 

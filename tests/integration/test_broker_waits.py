@@ -28,6 +28,17 @@ def test_a_wait_ends_when_another_queue_has_room(redis_url: str) -> None:
         assert set(begin_to_wait(channel)) == {OPEN, CLOSED}
 
 
+def test_commands_share_a_client_until_the_connections_are_dropped(redis_url: str) -> None:
+    app = make_app(Settings.load(redis_url=redis_url), [OPEN])
+    with app.connection_for_write() as connection, connection.channel() as channel:
+        with channel.conn_or_acquire() as first, channel.conn_or_acquire() as second:
+            assert first is second
+        channel._disconnect_pools()
+        with channel.conn_or_acquire() as renewed:
+            assert renewed is not first
+            assert renewed.ping()
+
+
 def begin_to_wait(channel: Channel) -> list[str]:
     """Send the BRPOP that Celery's loop sends, and return the queues that it asks."""
     channel.connection.cycle._register_BRPOP(channel)

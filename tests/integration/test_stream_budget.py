@@ -22,6 +22,7 @@ from speechfleet.ledger import Lease, NoRoom, keys
 from speechfleet.ledger.keys import JobKeys
 from speechfleet.ledger.lease import GUARANTEED_BYTES
 from speechfleet.ledger.ledger import Ledger
+from speechfleet.ledger.stream_budget import RECLAIMED_AT_ONCE
 from speechfleet.reader import StreamReader
 from speechfleet.record import StoredSegment
 from speechfleet.request import Request, Wire
@@ -293,3 +294,21 @@ async def test_a_job_that_is_deleted_gives_its_bytes_back_each_time(
         assert await counted_bytes(ledger) == 0
     await store.close()
     await ledger.close()
+
+
+async def test_all_expired_streams_are_removed_a_few_at_a_time(redis_url: str) -> None:
+    ledger = Ledger(Settings.load(redis_url=redis_url))
+    redis: Any = ledger.connection.redis
+    await redis.flushall()
+    await ledger.open()
+    try:
+        count = 2 * RECLAIMED_AT_ONCE + 1
+        streams = [JobKeys("default", f"job-{number}").stream(1) for number in range(count)]
+        for stream in streams:
+            await redis.xadd(stream, {"kind": "audio"})
+            await redis.zadd(keys.EXPIRING, {stream: 0})
+        assert await ledger.stream_budget.reclaim() == count
+        assert await redis.exists(*streams) == 0
+        assert await redis.zcard(keys.EXPIRING) == 0
+    finally:
+        await ledger.close()

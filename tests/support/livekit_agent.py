@@ -88,9 +88,15 @@ class Eye(TextOutput):
     def __init__(self) -> None:
         super().__init__(label="eye", next_in_chain=None)
         self.text = ""
+        self._written = asyncio.Event()
+
+    async def reads(self) -> None:
+        """Wait for the first word that was heard."""
+        await self._written.wait()
 
     async def capture_text(self, text: str) -> None:
         self.text += text
+        self._written.set()
 
     def flush(self) -> None:
         pass
@@ -102,6 +108,7 @@ class Scene:
 
     session: AgentSession[None]
     ear: Ear
+    eye: Eye
     errors: list[Any] = field(default_factory=list)
     metrics: list[Any] = field(default_factory=list)
 
@@ -127,14 +134,14 @@ async def talking(
     voice: tts.TTS[Any], deltas: Sequence[Delta], *, aligned: bool = False
 ) -> AsyncIterator[Scene]:
     """An agent that answers with these deltas in this voice. ``aligned``: by its words' times."""
-    ear = Ear()
+    ear, eye = Ear(), Eye()
     session: AgentSession[None] = AgentSession(
         llm=Script(deltas), tts=voice, use_tts_aligned_transcript=aligned
     )
-    scene = Scene(session, ear)
+    scene = Scene(session, ear, eye)
     voice.on("error", scene.errors.append)
     voice.on("metrics_collected", scene.metrics.append)
-    synchronizer = TranscriptSynchronizer(next_in_chain_audio=ear, next_in_chain_text=Eye())
+    synchronizer = TranscriptSynchronizer(next_in_chain_audio=ear, next_in_chain_text=eye)
     session.output.audio = synchronizer.audio_output
     session.output.transcription = synchronizer.text_output
     await session.start(Agent(instructions=""))

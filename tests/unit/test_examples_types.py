@@ -30,11 +30,13 @@ def readme_program(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_mypy_accepts_the_examples(readme_program: str) -> None:
     check([sys.executable, "-m", "mypy", "--strict", *PROGRAMS, readme_program])
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_pyright_accepts_the_examples(readme_program: str) -> None:
     if shutil.which("node") is None and "CI" not in os.environ:
         pytest.skip("pyright needs node on the PATH")
@@ -53,6 +55,7 @@ with Client.local() as fleet:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_mypy_finds_the_mistakes_of_a_program(tmp_path_factory: pytest.TempPathFactory) -> None:
     program = tmp_path_factory.mktemp("mistakes") / "mistakes.py"
     program.write_text(MISTAKES, "utf-8")

@@ -15,7 +15,7 @@ FOLDERS = ("unit", "conformance", "integration", "acceptance")
 WORDS = re.compile(r"[A-Za-z0-9_.,:/+%= -]+")
 """Printable ASCII without quotes and brackets: safe in a shell, and in a report."""
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def collect(hash_seed: str) -> list[str]:

@@ -107,12 +107,14 @@ class _LastingChannel:
         # Connections that only send come from a pool of kombu's own.
         is_open = getattr(connection.client, "is_open", BrokerConnection.is_open)
         self._queue_cycle = _OpenQueues(is_open)
+        self._sender: redis.Redis | None = None
 
     do_restore = False
     """Messages only point to jobs: one that is lost with a connection is found to be missing and
     sent again. kombu would write them back itself, or, failing that, into a file in /tmp."""
 
     _in_poll: Any
+    pool: Any
     _queue_cycle: Any
     connection_errors: tuple[type[Exception], ...]
 
@@ -120,6 +122,17 @@ class _LastingChannel:
         params: dict[str, Any] = super()._connparams(asynchronous)  # type: ignore[misc]  # of the channel
         params["connection_class"] = lasting(params["connection_class"])
         return params
+
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        """Return the client that sends, one for each pool: to make one costs more than a command.
+
+        A lost connection gives the channel another pool.
+        """
+        if asynchronous:
+            return super()._create_client(asynchronous)  # type: ignore[misc]  # of the channel
+        if self._sender is None or self._sender.connection_pool is not self.pool:
+            self._sender = super()._create_client()  # type: ignore[misc]  # of the channel
+        return self._sender
 
     def end_waiting(self) -> None:
         """End a BRPOP that waits, if another queue has room by now: the next one asks that too."""

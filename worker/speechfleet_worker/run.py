@@ -32,6 +32,7 @@ from speechfleet_worker.maintenance.heartbeat import Heartbeat
 from speechfleet_worker.maintenance.sweeper import Sweeper
 from speechfleet_worker.pool import pool_of
 from speechfleet_worker.providers import registry
+from speechfleet_worker.providers.rehearsal import rehearse
 from speechfleet_worker.receiver import MessageReceiver
 from speechfleet_worker.slots import Slots
 from speechfleet_worker.worker import Worker
@@ -93,6 +94,8 @@ def run(
     worker = loop.run(start_worker(settings, boot, assignment, slots))
     if assignment.serves_sessions:
         loop.start(worker.nudges.run())
+    # Beside the first jobs: a worker that waited for it would be there later for all of them.
+    threading.Thread(target=rehearse, args=(assignment.providers, settings), daemon=True).start()
     heartbeat = start_heartbeat(settings, worker, loop)
     celery_worker = wire_celery(settings, assignment, worker, loop, events=events)
 

@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+from speechfleet.embedded.watch import Watch
 from speechfleet.errors import FleetUnavailable
 from speechfleet.ledger.append_only_file import begin_rewrite, rewrite_state
 
@@ -18,7 +19,7 @@ MENDED = b"AOF write error looks solved"
 """The line of the server once it can write again; before, its log is on the full disk, too."""
 
 
-class AppendOnlyWatch:
+class AppendOnlyWatch(Watch):
     """Watch a server's log, in a thread of its own; `url` is that of the server.
 
     A Valkey or Redis that has rewritten its file since its start takes a short write back at a
@@ -27,27 +28,13 @@ class AppendOnlyWatch:
     """
 
     def __init__(self, log: Path, url: str, *, interval: float = CHECK_INTERVAL_S) -> None:
+        super().__init__("watch file", interval)
         self._log = log
         self._url = url
-        self._interval = interval
         self._read_to = log.stat().st_size if log.exists() else 0
         self._spoilt = False
         self._asked = False
         self._lock = threading.Lock()
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Begin to watch."""
-        self._thread = threading.Thread(target=self._watch, name="watch file", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread. Idempotent."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
 
     def check(self) -> bool:
         """Read what is new in the log, and begin what the file needs; tell if it is whole."""
@@ -92,7 +79,3 @@ class AppendOnlyWatch:
             return b""
         self._read_to += len(news)
         return news
-
-    def _watch(self) -> None:
-        while not self._stopping.wait(self._interval):
-            self.check()

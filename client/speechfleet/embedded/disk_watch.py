@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import threading
 from pathlib import Path
+
+from speechfleet.embedded.watch import Watch
 
 _log = logging.getLogger("speechfleet.embedded")
 
@@ -16,27 +17,13 @@ PROBE_NAME = ".space"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
-class DiskWatch:
+class DiskWatch(Watch):
     """Writes a little to a folder now and then, in a thread of its own."""
 
     def __init__(self, folder: Path, *, interval: float = CHECK_INTERVAL_S) -> None:
+        super().__init__("watch disk", interval)
         self._folder = folder
-        self._interval = interval
         self._is_full = False
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Begin to watch."""
-        self._thread = threading.Thread(target=self._watch, name="watch disk", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread. Idempotent."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
 
     def check(self) -> None:
         """Write the probe, and warn where that fails or works again."""
@@ -50,10 +37,6 @@ class DiskWatch:
         elif self._is_full and not reason:
             _log.warning("there is space in %s again", self._folder)
         self._is_full = bool(reason)
-
-    def _watch(self) -> None:
-        while not self._stopping.wait(self._interval):
-            self.check()
 
 
 def _refusal(probe: Path) -> str:

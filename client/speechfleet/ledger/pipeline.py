@@ -58,7 +58,9 @@ class CommandPipeline:
         waits_for_room: bool = False,
     ) -> None:
         self._pool = redis.connection_pool
-        self._callbacks: Mapping[Any, Callable[[Any], Any]] = redis.response_callbacks
+        # redis-py's own dictionary changes the case of each name that is looked up.
+        callbacks: Mapping[Any, Callable[[Any], Any]] = redis.response_callbacks
+        self._callbacks = dict(callbacks)
         self._patience_s = patience_s
         self._timeout_s = timeout_s
         self._connect_timeout_s = connect_timeout_s
@@ -80,7 +82,7 @@ class CommandPipeline:
             reply = await self._enqueue(command)
         except Exception as error:  # noqa: BLE001 # judged, and raised again
             reply = await self._send_again(command, error)
-        convert = self._callbacks.get(str(command[0]))
+        convert = self._callbacks.get(command[0])
         return convert(reply) if convert is not None else reply
 
     async def call_all(self, commands: Iterable[Sequence[Argument]]) -> list[Any]:

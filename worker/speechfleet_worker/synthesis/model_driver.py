@@ -32,25 +32,31 @@ SECRET_SUFFIXES = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
 SHORTEST_SECRET = 8
 """Characters; shorter values would be struck out of ordinary words."""
 LONGEST_MESSAGE = 500
+NO_SHAPE = PcmShape(0)
+"""Of a piece without audio."""
 
 
 class AudioPiece(NamedTuple):
     """New audio of a call, s16le in whole frames; ``usage`` and ``metadata`` as of now."""
 
     pcm: bytes
-    sample_rate: int
-    channels: int
+    shape: PcmShape
     usage: TTSUsage | None
     metadata: dict[str, Any]
 
     @property
-    def shape(self) -> PcmShape:
-        return PcmShape(self.sample_rate, self.channels)
+    def sample_rate(self) -> int:
+        return self.shape.sample_rate
+
+    @property
+    def channels(self) -> int:
+        return self.shape.channels
 
     @property
     def request_id(self) -> str:
         """Return the provider's id of the call, "" where there is none."""
-        return printable(self.metadata.get("request_id") or "")
+        found = self.metadata.get("request_id")
+        return printable(found) if found else ""
 
 
 _numbers = itertools.count(1)
@@ -128,10 +134,10 @@ async def _responses(
 
 def audio_piece(response: TTSResponse, data: bytes) -> AudioPiece:
     """Make a piece of a response's new bytes. Raises ProviderError for what is no speech."""
-    rate, channels = _shape(response.media_type) if data else (0, 1)
-    if len(data) % (BYTES_PER_SAMPLE * channels):
+    shape = _shape(response.media_type) if data else NO_SHAPE
+    if len(data) % (BYTES_PER_SAMPLE * shape.channels):
         raise IncompleteAudio("the audio is not made of whole 16-bit samples")
-    return AudioPiece(data, rate, channels, response.usage, response.metadata or {})
+    return AudioPiece(data, shape, response.usage, response.metadata or {})
 
 
 def _shape(media_type: str) -> PcmShape:

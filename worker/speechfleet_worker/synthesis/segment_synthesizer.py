@@ -9,6 +9,7 @@ from contextlib import aclosing
 from functools import partial
 
 from speechfleet.audio.buffer import BYTES_PER_SAMPLE
+from speechfleet.audio.media_type import PcmShape
 from speechfleet.errors import RateLimited, StoreError
 from speechfleet.observability import tracing
 from speechfleet.record import Record, StoredSegment
@@ -91,7 +92,7 @@ class SegmentSynthesizer:
         samples = round(item.segment.pause * rate)
         item.spoken.hash = segment_hash(self._namespace, self._request, "", f"pause={samples}")
         item.spoken.is_counted = True
-        item.give(AudioPiece(bytes(samples * BYTES_PER_SAMPLE), rate, 1, None, {}))
+        item.give(AudioPiece(bytes(samples * BYTES_PER_SAMPLE), PcmShape(rate), None, {}))
 
     async def _synthesize_now(self, item: InFlightSegment) -> None:
         # Somebody waits for these words: neither a rate limit nor an equal text holds them up.
@@ -159,7 +160,8 @@ class SegmentSynthesizer:
         if stored.words is not None:
             spoken.words = spoken_words(stored.words, stored.sample_rate)
             spoken.word_source = stored.words.source
-        item.give(AudioPiece(bytes(stored.pcm), stored.sample_rate, stored.channels, None, {}))
+        shape = PcmShape(stored.sample_rate, stored.channels)
+        item.give(AudioPiece(bytes(stored.pcm), shape, None, {}))
         return True
 
     async def _call_provider(self, item: InFlightSegment, entry: Entry | None = None) -> None:

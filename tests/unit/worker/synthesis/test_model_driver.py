@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from speechfleet import AudioBlock, Msg, TTSModelBase, TTSResponse
+from speechfleet.audio.media_type import PcmShape
 from speechfleet.errors import (
     IncompleteAudio,
     ProviderError,
@@ -140,6 +141,6 @@ async def test_no_error_holds_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_metadata_of_a_foreign_class_is_bounded() -> None:
-    wild = AudioPiece(b"", 24_000, 1, None, {"request_id": "x\n" * 500})
+    wild = AudioPiece(b"", PcmShape(24_000), None, {"request_id": "x\n" * 500})
     assert len(wild.request_id) <= 64
     assert wild.request_id.isprintable()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from speechfleet.audio import wav
+from speechfleet.audio.media_type import PcmShape
 from speechfleet.errors import EmptyText
 from speechfleet.ledger import LeaseLost
 from speechfleet.record import Record, StoredSegment
@@ -98,7 +99,7 @@ class Recording:
 
         async def call() -> None:
             for part in (pcm[: len(pcm) // 8 * 4], pcm[len(pcm) // 8 * 4 :]):
-                item.give(AudioPiece(part, rate, channels, None, {}))
+                item.give(AudioPiece(part, PcmShape(rate, channels), None, {}))
                 await asyncio.sleep(0)
 
         item.begin(call())
@@ -214,7 +215,7 @@ async def test_a_call_that_was_counted_is_not_counted_again(store: Store) -> Non
     segment = TextSegment(0, 0, 4, "One.")
     result = Spoken("hash0", is_stored=True, is_counted=True)
     item = InFlightSegment(segment, is_last=False, spoken=result)
-    item.give(AudioPiece(spoken("One."), RATE, 1, None, {}))
+    item.give(AudioPiece(spoken("One."), PcmShape(RATE), None, {}))
     item.begin(asyncio.sleep(0))
     await recording.recorder.take(item, NO_SOURCE)
     assert recording.lease.usages == [{"characters": 4, "audio_ms": 140}]

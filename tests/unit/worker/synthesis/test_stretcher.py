@@ -6,6 +6,7 @@ from array import array
 
 import pytest
 
+from speechfleet.audio.media_type import PcmShape
 from speechfleet_worker.providers.base import SpokenWord
 from speechfleet_worker.synthesis.model_driver import AudioPiece
 from speechfleet_worker.synthesis.stretcher import Stretcher
@@ -24,7 +25,9 @@ def tone(seconds: float, channels: int = 1) -> bytes:
 def stretched(pcm: bytes, factor: float, channels: int = 1, step: int = 4800) -> bytes:
     stretcher = Stretcher(factor)
     parts = [
-        stretcher.stretched(AudioPiece(pcm[at : at + step], RATE, channels, None, {})).pcm
+        stretcher.stretched(
+            AudioPiece(pcm[at : at + step], PcmShape(RATE, channels), None, {})
+        ).pcm
         for at in range(0, len(pcm), step)
     ]
     rest = stretcher.finish()
