@@ -40,7 +40,7 @@ test-latest: $(VENV)/.dev ## The tests of frameworks with the newest release of 
 	@exec $(VENV)/latest/bin/python -m pytest -q -W default::DeprecationWarning \
 		tests/unit/client/integrations $(wildcard tests/acceptance/test_agentscope*.py \
 		tests/acceptance/test_livekit*.py tests/acceptance/test_pipecat*.py \
-		tests/acceptance/test_voice_examples.py)
+		tests/acceptance/test_spoken_chains.py)
 
 test-fast: $(VENV)/.dev ## The tests that take seconds
 	@exec $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests/unit tests/conformance
