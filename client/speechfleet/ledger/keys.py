@@ -1,5 +1,6 @@
-"""The names of every key and channel in Redis; those about batches and
-files are in `batch_keys`, about tenants in `tenant_keys`.
+"""The names of the keys and channels in Redis.
+
+Those about batches and files are in `batch_keys`, those about tenants in `tenant_keys`.
 
     speechfleet.1:job:<ns>:<id>               hash: the record; the truth about a job
     speechfleet.1:stream:<ns>:<id>:<epoch>    stream: the chunk stream of one epoch

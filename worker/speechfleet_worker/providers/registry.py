@@ -12,7 +12,6 @@ import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
@@ -33,6 +32,7 @@ from speechfleet_worker.providers.base import (
     validated_options,
 )
 from speechfleet_worker.providers.built_in import BUILT_IN, BuiltIn, importable
+from speechfleet_worker.providers.class_lookup import class_at
 from speechfleet_worker.providers.speed import SPEED, split_speed
 
 GROUP = "speechfleet.providers"
@@ -338,21 +338,7 @@ class _Provider:
     def kind(self, model_name: str) -> type[TTSModelBase]:
         """Return the class of a model. Raises MisconfiguredError."""
         target = self.built_in.of(model_name).target if self.built_in else self.target
-        return _class_at(target, self.name)
-
-
-@cache
-def _class_at(target: str, provider: str) -> type[TTSModelBase]:
-    module, _, name = target.partition(":")
-    try:
-        kind = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise MisconfiguredError(f"provider {provider!r}: {target}: {error}") from error
-    if not (isinstance(kind, type) and issubclass(kind, TTSModelBase)):
-        raise MisconfiguredError(
-            f"provider {provider!r}: {target} is no subclass of speechfleet.TTSModelBase"
-        )
-    return kind
+        return class_at(target, self.name)
 
 
 def _find(model: str, provider: str, name: str, settings: Settings) -> _Provider:
