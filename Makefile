@@ -139,7 +139,7 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 
 , := ,
 define install
-echo "Installing speechfleet[$(1)] into $(VENV) ..."; \
+echo "Installing speechfleet[$(1)] into $(VENV), which takes a minute or two ..."; \
 if [ -n "$(UV)" ]; then set -- "$(UV)" pip install --quiet --python $(BIN)/python; \
 else set -- $(BIN)/python -m pip install --quiet --disable-pip-version-check; \
 	if [ "$(1)" = dev ] && "$$@" uv && $(DEV_UV) pip install --quiet --python $(BIN)/python \

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from speechfleet.errors import SpeechFleetError
+from speechfleet.errors import QuotaExceeded, SpeechFleetError
 
 EVERY_NAMESPACE = "*"
 """Stands for each namespace that has no quota of its own."""
@@ -22,7 +22,7 @@ WORDS: Mapping[str, str] = {
     "characters_day": "characters a day",
     "characters_month": "characters a month",
     "money_day": "money a day",
-    "store_bytes": "bytes of stored audio",
+    "store_bytes": "bytes in the store",
 }
 SOON_S = 5.0
 """Seconds after which room for another job or stream is worth another try."""
@@ -39,7 +39,7 @@ class Quota(BaseModel):
     characters_day: int | None = Field(None, ge=0, description="characters billed a day (UTC)")
     characters_month: int | None = Field(None, ge=0, description="characters billed a month")
     money_day: float | None = Field(None, ge=0, description="estimated cost a day")
-    store_bytes: int | None = Field(None, ge=0, description="bytes of its jobs' audio objects")
+    store_bytes: int | None = Field(None, ge=0, description="bytes of all it has in the store")
 
     def limits(self) -> dict[str, float]:
         """Return the limits that are set, by name."""
@@ -52,7 +52,7 @@ class QuotaStatus:
 
     ``used`` counts what has been billed, ``reserved`` what jobs under way may still cost; both
     have a value for each limit's name. ``time``: the server's, Unix seconds; ``by_default``: the
-    limits are those of every namespace without its own.
+    limits are those of every namespace without its own; ``refused``: how often each limit refused.
     """
 
     namespace: str
@@ -61,6 +61,7 @@ class QuotaStatus:
     reserved: Mapping[str, float]
     time: float
     by_default: bool = False
+    refused: Mapping[str, int] = field(default_factory=dict)
 
     def taken(self, limit: str) -> float:
         """Return what is used and reserved of a limit."""
@@ -76,6 +77,7 @@ class QuotaStatus:
                 "value": value,
                 "used": self.used[name],
                 "reserved": self.reserved[name],
+                "refused": self.refused.get(name, 0),
                 "resets": None if end is None else end.isoformat(),
             })  # fmt: skip
         return rows
@@ -88,7 +90,7 @@ class NamespaceQuotaExceeded(SpeechFleetError):
     larger quota or a deletion makes it.
     """
 
-    code = "quota_exceeded"
+    code = QuotaExceeded.code  # the provider's, too: no call follows until somebody allows more
     retryable = True
     limit: str = ""
     retry_after: float | None = None

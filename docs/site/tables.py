@@ -20,7 +20,13 @@ from speechfleet.cli.exit_status import status_of as exit_status_of
 from speechfleet.errors import JobFailed, SpeechFleetError
 from speechfleet.gateway.error_responses import status_of
 from speechfleet.gateway.errors import GatewayError
-from speechfleet.gateway.metrics import HttpMetrics, gauges, quota_gauges, sums
+from speechfleet.gateway.metrics import (
+    HttpMetrics,
+    gauges,
+    quota_families,
+    sums,
+    webhook_families,
+)
 from speechfleet.ledger.overview import Overview
 from speechfleet.lifecycle import TRANSITIONS, Event
 from speechfleet.quotas import NamespaceQuotaExceeded
@@ -214,7 +220,8 @@ def exit_statuses() -> str:
 
 def metrics() -> str:
     """Every metric of ``/metrics``."""
-    families = [*gauges(_empty_overview(), []), *quota_gauges([]), *sums([])]
+    tenants = [*quota_families([]), *webhook_families([])]
+    families = [*gauges(_empty_overview(), []), *tenants, *sums([])]
     rows = [
         (f"`{_exposed(family.name, family.type)}`", family.type,
          _names(getattr(family, "_labelnames", ())), family.documentation)

@@ -17,6 +17,9 @@ import pytest
 from playwright.async_api import Page, ViewportSize, expect
 
 from speechfleet import Lane, Msg, Request
+from speechfleet.batch.pricing import unit_prices
+from speechfleet.quotas import Quota
+from speechfleet.webhooks import new_webhook
 from tests.support.browser import WITHIN, browsing, needs_chromium
 from tests.support.console_hour import write_hour
 from tests.support.gateways import ESPEAK, gateway
@@ -24,7 +27,7 @@ from tests.support.stage import UNSERVED, Stage, staged
 
 pytestmark = needs_chromium
 expect.set_options(timeout=WITHIN)
-PAGES = ("", "speak", "jobs", "batches", "batches/pages", "sessions", "fleet", "usage")
+PAGES = ("", "speak", "jobs", "batches", "batches/pages", "sessions", "fleet", "usage", "tenant")
 WIDTHS = (390, 1280, 1920)
 LONG_ID = "3f2b8c1e-9d4a-4f6b-8e1c-5a7d9b0c2e41"
 MODEL = "studio/anna"
@@ -172,6 +175,23 @@ async def test_sessions_usage_and_providers_are_shown(stage: Stage, url: str) ->
         await expect(providers.get_by_role("row", name="openai")).to_contain_text("none: set")
     async with stage.client() as client:
         await client.job("talk").cancel()
+
+
+async def test_the_quota_and_the_webhooks_of_a_tenant_are_shown(stage: Stage, url: str) -> None:
+    quota = Quota(characters_day=1_000_000, store_bytes=9_000_000_000)
+    async with stage.client() as client:
+        await client.ledger.quotas.set(client.namespace, quota, unit_prices(client.settings))
+        hook = new_webhook(client.namespace, "https://example.org/hook")
+        await client.ledger.webhooks.put(hook)
+        async with browsing(f"{url}/#/tenant") as page:
+            limits = page.get_by_role("table", name="Quota")
+            row = limits.get_by_role("row", name="Characters a day")
+            await expect(row).to_contain_text("1,000,000")
+            await expect(limits.get_by_role("row", name="In the store")).to_contain_text("9 GB")
+            receivers = page.get_by_role("table", name="Webhooks")
+            await expect(receivers.get_by_role("row", name=hook.id)).to_contain_text("enabled")
+        await client.ledger.webhooks.remove(client.namespace, hook.id)
+        await client.ledger.quotas.remove(client.namespace)
 
 
 async def test_a_gateway_that_is_gone_and_a_login_that_ended(url: str) -> None:

@@ -16,12 +16,16 @@ from openai.types import Batch
 
 from speechfleet.audio import wav
 from speechfleet.embedded.gateway_process import GatewayProcess
+from speechfleet.gateway.batches.batch_checks import LEASE_S
 from speechfleet.gateway.batches.batch_input import ENDPOINT
+from speechfleet.gateway.batches.batch_view import Notes
+from speechfleet.ledger.batch_keys import WINDOWS, BatchKeys
 from tests.support.free_ports import free_port
 from tests.support.gateways import code_of
 from tests.support.stage import MODEL, Stage, gather, sentences, spoken, staged
 
 POLL_S = 0.05
+UNDER_WAY = ("validating", "in_progress", "finalizing", "cancelling")
 
 
 class Gateways:
@@ -92,7 +96,7 @@ async def ended(client: openai.AsyncOpenAI, id: str) -> Batch:
                 batch = await client.batches.retrieve(id)
             except openai.APIConnectionError:
                 batch = None
-            if batch and batch.status not in ("in_progress", "finalizing", "cancelling"):
+            if batch and batch.status not in UNDER_WAY:
                 return batch
             await asyncio.sleep(POLL_S)
 
@@ -105,6 +109,12 @@ async def lines_of(client: openai.AsyncOpenAI, file: str | None, **more: Any) ->
     return {each["custom_id"]: each for each in lines}
 
 
+async def batches_with_files(client: openai.AsyncOpenAI) -> set[str]:
+    """The batches whose error files are listed."""
+    files = [file async for file in client.files.list(purpose="batch_output")]
+    return {f.filename.removesuffix("_errors.jsonl") for f in files}
+
+
 async def test_a_file_is_spoken_and_its_lines_are_fetched(client: openai.AsyncOpenAI) -> None:
     texts = sentences("the batch of a file", 5)
     lines = [line(f"id {n}/{n}", text) for n, text in enumerate(texts)]
@@ -112,13 +122,13 @@ async def test_a_file_is_spoken_and_its_lines_are_fetched(client: openai.AsyncOp
     lines[3]["body"]["fail"] = "rejected"
     file = await uploaded(client, lines)
     begun_batch = await begun(client, file, metadata={"for": "the test"})
-    assert begun_batch.status in ("in_progress", "finalizing")
-    assert begun_batch.request_counts is not None
-    assert begun_batch.request_counts.total == 5
+    assert begun_batch.status == "validating"
     batch = await ended(client, begun_batch.id)
     assert (batch.status, batch.metadata) == ("completed", {"for": "the test"})
     assert batch.request_counts is not None
-    assert (batch.request_counts.completed, batch.request_counts.failed) == (3, 2)
+    assert batch.request_counts.model_dump() == {"total": 5, "completed": 3, "failed": 2}
+    assert batch.in_progress_at is not None
+    assert batch.expires_at == batch.created_at + 86_400
 
     good = await lines_of(client, batch.output_file_id)
     assert set(good) == {"id 0/0", "id 2/2", "id 4/4"}
@@ -141,7 +151,7 @@ async def test_a_file_is_spoken_and_its_lines_are_fetched(client: openai.AsyncOp
     told = {id: (each["error"]["code"], each["error"]["line"]) for id, each in bad.items()}
     assert told == {"refused": ("unknown_option", 2), "id 3/3": ("request_rejected", 4)}
     assert bad["refused"]["body"] == lines[1]["body"]
-    again = await begun(client, str(batch.error_file_id))
+    again = await ended(client, (await begun(client, str(batch.error_file_id))).id)
     assert again.request_counts is not None
     assert again.request_counts.total == 2
 
@@ -167,7 +177,7 @@ async def test_an_invalid_file_fails_with_the_numbers_of_its_lines(
         line("one", "Again."),
         {**line("y", "Text."), "url": "/v1/embeddings"},
     ]
-    batch = await begun(client, await uploaded(client, wrong))
+    batch = await ended(client, (await begun(client, await uploaded(client, wrong))).id)
     assert (batch.status, batch.output_file_id) == ("failed", None)
     assert batch.errors is not None
     assert batch.errors.data is not None
@@ -177,7 +187,6 @@ async def test_an_invalid_file_fails_with_the_numbers_of_its_lines(
         (4, "duplicate_custom_id"),
         (5, "invalid_url"),
     ]
-    assert (await client.batches.retrieve(batch.id)).status == "failed"
     for order, code in (
         ({"input_file_id": "file-unknown", "endpoint": ENDPOINT}, "file_not_found"),
         ({"input_file_id": batch.input_file_id, "endpoint": "/v1/x"}, "invalid_request"),
@@ -240,3 +249,52 @@ async def test_a_batch_outlives_its_gateway_and_its_worker(
     assert set(good) == {each["custom_id"] for each in lines}
     assert batch.request_counts is not None
     assert batch.request_counts.completed == 24
+
+
+async def test_a_batch_whose_gateway_dies_while_it_checks_the_file_is_spoken(
+    client: openai.AsyncOpenAI, stage: Stage, gateways: Gateways
+) -> None:
+    texts = sentences("the checked batch", 3)
+    file = await uploaded(client, [line(f"{n}", text) for n, text in enumerate(texts)])
+    gateways.process.kill()
+    id = f"batch_{'c4' * 16}"
+    async with stage.client() as fleet:  # the gateway took the batch, and died
+        orders, about = fleet.ledger.batch_orders, Notes(file, "in.jsonl", None).as_about()
+        await orders.announce(fleet.namespace, id, about, within_s=3600)
+        assert await orders.take(LEASE_S) == (fleet.namespace, id)
+    await stage.off_loop(gateways.start)
+    batch = await ended(client, id)
+    assert batch.status == "completed"
+    assert set(await lines_of(client, batch.output_file_id)) == {"0", "1", "2"}
+
+
+async def test_a_batch_expires_with_what_was_spoken_and_its_files_are_listed(
+    client: openai.AsyncOpenAI, stage: Stage
+) -> None:
+    first, *rest = sentences("the batch that expires", 4)
+    lines = [line("first", first), *(line(f"{n}", t, stall=True) for n, t in enumerate(rest))]
+    lines.insert(1, line("refused", "Hello.", pitch=3))
+    batch = await begun(client, await uploaded(client, lines))
+    await stage.ledger.until("end", [first], count=1)
+    async with stage.client() as fleet:
+        name = BatchKeys(fleet.namespace, batch.id).name
+        await fleet.ledger.connection.scripts.call("ZADD", WINDOWS, "XX", 1, name)
+        async with asyncio.timeout(40):
+            while (await fleet.ledger.batches.get(fleet.namespace, batch.id)).outstanding:  # noqa: ASYNC110
+                await asyncio.sleep(POLL_S)
+    async with asyncio.timeout(20):
+        while batch.id not in await batches_with_files(client):  # noqa: ASYNC110
+            await asyncio.sleep(POLL_S)
+    batch = await client.batches.retrieve(batch.id)
+    assert batch.status == "expired"
+    assert batch.expired_at is not None
+    assert batch.request_counts is not None
+    assert batch.request_counts.model_dump() == {"total": 5, "completed": 1, "failed": 4}
+    assert set(await lines_of(client, batch.output_file_id)) == {"first"}
+    bad = await lines_of(client, batch.error_file_id)
+    assert {id: (each["error"]["code"], each["error"]["line"]) for id, each in bad.items()} == {
+        "refused": ("unknown_option", 2),
+        **{f"{n}": ("batch_expired", n + 3) for n in range(3)},
+    }
+    assert bad["1"]["body"]["input"] == rest[1]
+    assert bad["1"]["body"]["stall"] is True

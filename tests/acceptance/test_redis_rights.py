@@ -145,7 +145,11 @@ async def test_files_are_kept_and_expire(client: AsyncClient, tmp_path: Path) ->
     await files.register("default", replace(file, id="g"))
     assert await files.expired() == []
     await files.forget("default", "f")
-    await client.ledger.batches.refuse("default", "r", "invalid_input", "wrong", {"a": "b"})
+    orders = client.ledger.batch_orders
+    await orders.announce("default", "r", {"a": "b"}, within_s=60)
+    assert await orders.take(60) == ("default", "r")
+    await orders.keep("default", "r", 60)
+    await orders.refuse("default", "r", "invalid_input", "wrong", {"a": "b"})
     assert "r" in await client.ledger.batches.ids("default")
 
 

@@ -34,7 +34,8 @@ from speechfleet.corpus.corpus import open_corpus
 from speechfleet.corpus.item import Item
 from speechfleet.embedded import EmbeddedFleet, EmbeddedValkey
 from speechfleet.ledger import Lease, keys
-from speechfleet.ledger.keys import BatchKeys, JobKeys
+from speechfleet.ledger.batch_keys import BatchKeys
+from speechfleet.ledger.keys import JobKeys
 from speechfleet.lifecycle import State
 from speechfleet.request import Lane
 from speechfleet_worker.providers.espeak.model import EspeakOptions, EspeakTTSModel

@@ -19,7 +19,7 @@ from speechfleet.ledger import (
     Submitted,
     keys,
 )
-from speechfleet.ledger.keys import BatchKeys
+from speechfleet.ledger.batch_keys import BatchKeys
 from speechfleet.request import Lane, Request
 from speechfleet.settings import Settings
 from speechfleet.store import layout, open_store

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from speechfleet.erasure import delete_expired_files
-from speechfleet.ledger import keys
+from speechfleet.ledger.batch_keys import EXPIRING_FILES, FileKeys
 from speechfleet.ledger.files import UNKNOWN_SIZE, StoredFile
-from speechfleet.ledger.keys import FileKeys
 from speechfleet.ledger.ledger import Ledger
 from speechfleet.settings import Settings
 from speechfleet.store import Store, layout, open_store
@@ -46,7 +45,7 @@ async def stored(ledger: Ledger, store: Store, id: str, lifetime: float) -> Stor
 async def overdue(ledger: Ledger, id: str) -> None:
     """Its time is over."""
     name = FileKeys(NAMESPACE, id).name
-    assert await ledger.connection.scripts.call("ZADD", keys.EXPIRING_FILES, "XX", "CH", 1, name)
+    assert await ledger.connection.scripts.call("ZADD", EXPIRING_FILES, "XX", "CH", 1, name)
 
 
 async def test_what_has_expired_leaves_nothing(ledger: Ledger, store: Store) -> None:

@@ -19,8 +19,9 @@ from speechfleet.gateway.access import digest, make_key
 from speechfleet.gateway.app import create_app
 from speechfleet.ledger import tenant_keys
 from speechfleet.ledger.api_keys import StoredKey
-from speechfleet.quotas import Quota
+from speechfleet.quotas import EVERY_NAMESPACE, Quota
 from speechfleet.settings import Settings
+from speechfleet.webhooks import new_webhook
 from tests.support.gateways import ESPEAK, code_of, http_to
 
 KEY = make_key()
@@ -67,6 +68,11 @@ async def test_what_a_tenant_may_not_use_is_answered_by_429(
         lines = (await acme.get("/metrics")).text.splitlines()
         assert 'speechfleet_quota_taken{limit="characters_day",namespace="acme"} 10.0' in lines
         assert 'speechfleet_quota_limit{limit="queued",namespace="acme"} 2.0' in lines
+        refused_sum = (
+            'speechfleet_quota_refused_total{limit="characters_day",namespace="acme"} 2.0'
+        )
+        assert refused_sum in lines
+        assert of_day["refused"] == 2
 
 
 async def test_a_client_tries_again_by_itself_where_there_is_room_soon(
@@ -80,6 +86,35 @@ async def test_a_client_tries_again_by_itself_where_there_is_room_soon(
         assert refused.status_code == 429
         assert refused.headers["x-should-retry"] == "true"
         assert int(refused.headers["retry-after"]) < 60
+
+
+async def test_webhooks_are_shown_without_what_may_be_secret(
+    web: httpx.ASGITransport, client: AsyncClient
+) -> None:
+    hook = new_webhook("acme", "https://example.org/hook?token=secret")
+    await client.ledger.webhooks.put(hook)
+    await client.ledger.webhooks.put(new_webhook("another", "https://example.org/"))
+    async with http_to(web, KEY) as acme:
+        answer = await acme.get("/webhooks")
+        [shown] = answer.json()["webhooks"]
+        assert (shown["id"], shown["url"]) == (hook.id, "https://example.org/hook")
+        assert (shown["sent"], shown["waiting"], shown["oldest"]) == (0, 0, 0)
+        assert "secret" not in answer.text
+        families = (await acme.get("/metrics")).text
+    for name in ("sent_total", "failed_total", "given_up_total", "waiting", "dead",
+                 "oldest_seconds"):  # fmt: skip
+        line = f'speechfleet_webhook_{name}{{namespace="acme",webhook="{hook.id}"}} 0.0'
+        assert line in families.splitlines()
+
+
+async def test_metrics_show_namespaces_that_have_the_default_quota(
+    web: httpx.ASGITransport, client: AsyncClient
+) -> None:
+    await client.ledger.quotas.set(EVERY_NAMESPACE, Quota(streams=2), {"espeak": 0})
+    async with http_to(web, KEY) as acme:
+        await acme.post("/jobs", json={"text": "One.", "model": ESPEAK})
+        lines = (await acme.get("/metrics")).text.splitlines()
+    assert 'speechfleet_quota_taken{limit="streams",namespace="acme"} 1.0' in lines
 
 
 # --- keys ---------------------------------------------------------------------------------------

@@ -114,7 +114,8 @@ async def test_the_end_of_a_job_is_told_and_verified(
     assert "Hello" not in str(received.messages), "no text leaves the fleet"
     with pytest.raises(WebhookVerificationError):
         received.messages[0].verified(make_secret())
-    assert await ledger.connection.redis.keys(f"{keys.PREFIX}:webhook-*:*") == []
+    left = await ledger.connection.redis.keys(f"{keys.PREFIX}:webhook-*:*")
+    assert left == [f"{keys.PREFIX}:webhook-counts:a%20tenant/wh_1".encode()]
     assert await ledger.webhooks.pending() == []
 
 
@@ -247,10 +248,63 @@ async def test_a_private_address_is_asked_only_where_a_setting_names_it(
     await run(ledger, "job")
     await send(sender_of(ledger))
     assert received.messages == []
-    assert await ledger.webhooks.waiting(NAMESPACE, "wh_1") == 1
+    assert [status.waiting for status in await ledger.webhooks.statuses(NAMESPACE)] == [1]
     await make_due(ledger)
     await send(sender_of(ledger, "127.0.0.1"))
     assert len(received.messages) == 1
+
+
+async def test_a_webhook_tells_how_its_events_fare(
+    ledger: Ledger, sender: WebhookSender, received: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = await hooked(ledger, received)
+    received.answers = ["200 OK", "500 No", "500 No"]
+    await run(ledger, "fine")
+    await send(sender)
+    await run(ledger, "late")
+    await send(sender)
+    redis: Any = ledger.connection.redis
+    [since] = await redis.keys(f"{keys.PREFIX}:webhook-since:*")
+    await redis.zincrby(since, -60_000, (await redis.zrange(since, 0, 0))[0])
+    await run(ledger, "later")
+    [status] = await ledger.webhooks.statuses()
+    assert (status.hook, status.sent, status.failed, status.waiting) == (hook, 1, 1, 2)
+    assert 60 <= status.oldest < 120
+    monkeypatch.setattr(webhook_sender, "GIVE_UP_S", 0.0)
+    await make_due(ledger)
+    await send(sender)
+    [status] = await ledger.webhooks.statuses(NAMESPACE)
+    assert (status.sent, status.failed, status.waiting, status.oldest) == (2, 2, 0, 0)
+    assert (status.dead, status.given_up) == (1, 1)
+    await ledger.webhooks.replay(
+        NAMESPACE, hook.id, await ledger.webhooks.dead_letters(NAMESPACE, hook.id)
+    )
+    await send(sender)
+    [status] = await ledger.webhooks.statuses(NAMESPACE)
+    assert (status.sent, status.dead, status.given_up) == (3, 0, 1)
+    await ledger.webhooks.remove(NAMESPACE, hook.id)
+    assert await redis.keys(f"{keys.PREFIX}:webhook-*:*") == []
+
+
+async def test_the_oldest_event_is_the_next_once_the_first_is_sent(
+    ledger: Ledger, sender: WebhookSender, received: Receiver
+) -> None:
+    await hooked(ledger, received)
+    received.answers = ["500 No"]
+    await run(ledger, "job", "fail")
+    await send(sender)
+    await ledger.jobs.retry(NAMESPACE, "job")
+    await run(ledger, "job")
+    redis: Any = ledger.connection.redis
+    [since] = await redis.keys(f"{keys.PREFIX}:webhook-since:*")
+    first = (await redis.zrange(since, 0, 0, withscores=True))[0][1]
+    taken = await ledger.webhooks.take("a%20tenant/wh_1", 9, lease_s=0)
+    assert taken is None, "its time has not come"
+    await make_due(ledger)
+    taken = await ledger.webhooks.take("a%20tenant/wh_1", 9, lease_s=0)
+    assert taken is not None
+    assert await ledger.webhooks.settle(taken[0], taken[1][0], "delivered")
+    assert (await redis.zrange(since, 0, 0, withscores=True))[0][1] > first
 
 
 async def test_a_namespace_without_webhooks_leaves_no_key(ledger: Ledger) -> None:
@@ -307,6 +361,7 @@ def test_the_command_adds_rotates_replays_and_removes(
     assert turned["secret"] != made["secret"]
     [listed] = command("list")[1]["webhooks"]
     assert (listed["events"], listed["waiting"]) == (["batch.ended"], 0)
+    assert (listed["sent"], listed["failed"], listed["dead"], listed["oldest"]) == (0, 0, 0, 0)
     assert "secret" not in listed
     assert command("dead", made["id"]) == (0, {"dead": []})
     assert command("replay", made["id"]) == (0, {"replayed": 0})

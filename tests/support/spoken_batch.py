@@ -15,8 +15,9 @@ from speechfleet.ledger import (
     Result,
     Workers,
 )
+from speechfleet.ledger.batch_keys import BatchKeys
 from speechfleet.ledger.batches import item_id
-from speechfleet.ledger.keys import BatchKeys, JobKeys
+from speechfleet.ledger.keys import JobKeys
 from speechfleet.record import StoredSegment
 from speechfleet.request import Lane, Request
 

@@ -59,6 +59,7 @@ class AsyncBatch:
         max_cost: float | None = None,
         openai: bool = False,
         about: Mapping[str, str] | None = None,
+        is_announced: bool = False,
     ) -> None:
         _check_captions(captions, words=words)
         self._context = context
@@ -76,6 +77,7 @@ class AsyncBatch:
         self._terms = _terms(context.settings, max_chars, max_cost, self._captions)
         self._openai = openai
         self._about = about or {}
+        self._is_announced = is_announced
         self._feeder: Feeder | None = None
         self._offer = FleetOffer(context.settings)
         self._summary = Summary("")
@@ -147,10 +149,8 @@ class AsyncBatch:
                     self._id = spool.digest[:16]
                 self._about = {"total": str(spool.items), **self._about}
                 await detach(self._context, self.id, spool, open=self._open, terms=self._terms)
-        if self._out is not None:
-            with self._folder():
-                pass
-        return self.id
+        with self._folder():
+            return self.id
 
     async def status(self) -> BatchStatus:
         """Return what the fleet has counted. Raises BatchNotFound."""
@@ -226,8 +226,9 @@ class AsyncBatch:
         if self._out is not None:
             about["out"] = str(self._out.absolute())
         await self._context.ledger.batches.open(
-            self._context.namespace, self.id, window=self._window, about={**about, **self._about}
-        )
+            self._context.namespace, self.id, window=self._window,
+            about={**about, **self._about}, is_announced=self._is_announced,
+        )  # fmt: skip
 
     def _request(self, item: Item, batch: str | None = None) -> Request:
         batch = self.id if batch is None else batch

@@ -28,7 +28,8 @@ from speechfleet.corpus.item import Item
 from speechfleet.errors import BatchNotFound, InvalidRequest, ObjectExists, ObjectMissing
 from speechfleet.in_thread import in_thread
 from speechfleet.job import AsyncJob
-from speechfleet.ledger import BatchState, Feeding, FeedLost, Feeds, Jobs, Result
+from speechfleet.ledger import Feeding, FeedLost, Feeds, Jobs, Result
+from speechfleet.ledger.batch_status import UNDER_WAY
 from speechfleet.ledger.batches import item_id
 from speechfleet.request import Request
 from speechfleet.store import Store, layout
@@ -188,7 +189,7 @@ async def delete(context: Context, id: str) -> None:
     namespace, store, ledger = context.namespace, context.store, context.ledger
     now = await ledger.batches.get(namespace, id)
     feed = await ledger.feeds.find(namespace, id)
-    is_fed = feed is not None and (feed.boot or now.state is BatchState.OPEN)
+    is_fed = feed is not None and (feed.boot or now.state in UNDER_WAY)
     if is_fed or now.outstanding:
         raise InvalidRequest(
             f"batch {id!r} runs: `speechfleet batch cancel {id}` stops it, then delete it"

@@ -110,7 +110,7 @@ class BatchRunner:
 
     async def _end(self) -> None:
         status = await self._batches.get(self._namespace, self._id)
-        if status.state in (BatchState.STOPPED, BatchState.CANCELLED):
+        if status.state in (BatchState.STOPPED, BatchState.CANCELLED, BatchState.EXPIRED):
             raise batch_stopped(self._id, status.code, status.message)
         if not self._feeder.limit_reached:
             await self._batches.end(self._namespace, self._id)

@@ -12,7 +12,7 @@ from speechfleet.cli import options, output
 from speechfleet.cli.connect import on_fleet
 from speechfleet.client import AsyncClient
 from speechfleet.errors import InvalidRequest
-from speechfleet.ledger.webhooks import DeadLetter
+from speechfleet.ledger.webhooks import DeadLetter, WebhookStatus
 from speechfleet.webhook_settings import EVENTS, make_secret
 from speechfleet.webhooks import Secret, Webhook, new_webhook
 
@@ -53,25 +53,27 @@ def add(
 
 @webhooks.command("list")
 def list_(as_json: options.AsJson = False) -> None:
-    """List the receivers, with what waits for each."""
+    """List the receivers: events sent, tries that failed, what waits, dead letters."""
 
     async def work(client: AsyncClient) -> None:
-        held = client.ledger.webhooks
-        rows = [
-            (hook, await held.waiting(client.namespace, hook.id))
-            for hook in await held.list(client.namespace)
-        ]
+        found = await client.ledger.webhooks.statuses(client.namespace)
         if as_json:
-            output.emit({"webhooks": [_view(hook, waiting) for hook, waiting in rows]})
+            output.emit({"webhooks": [_status_view(each) for each in found]})
             return
         output.table(
-            ("id", "url", "events", "waiting", "disabled"),
+            ("id", "url", "events", "sent", "failed", "waiting", "oldest", "dead", "disabled"),
             [
-                (hook.id, hook.url, " ".join(hook.events), f"{waiting:,}", hook.disabled)
-                for hook, waiting in rows
+                (
+                    each.hook.id, each.hook.url, " ".join(each.hook.events), f"{each.sent:,}",
+                    f"{each.failed:,}", f"{each.waiting:,}",
+                    f"{each.oldest:,.0f} s" if each.waiting else "", f"{each.dead:,}",
+                    each.hook.disabled,
+                )
+                for each in found
             ],
             rare=("events",),
-        )
+            nothing="this namespace has no webhooks: `speechfleet webhooks add URL` adds one",
+        )  # fmt: skip
 
     on_fleet(work)
 
@@ -140,6 +142,7 @@ def dead(id: HookId, count: Count = 100, as_json: options.AsJson = False) -> Non
                 for letter in letters
             ],
             rare=("given up (UTC)", "event"),
+            nothing="it took everything",
         )  # fmt: skip
 
     on_fleet(work)
@@ -180,17 +183,20 @@ async def _found(client: AsyncClient, id: str) -> Webhook:
 def _print_secret(hook: Webhook, *, as_json: bool) -> None:
     secret = hook.secrets[0].value
     if as_json:
-        output.emit({**_view(hook, 0), "secret": secret})
+        output.emit({**_view(hook), "secret": secret})
         return
     output.say(f"{hook.id} {secret}")
     output.tell("The receiver checks messages by this secret; it is not shown again.")
 
 
-def _view(hook: Webhook, waiting: int) -> dict[str, Any]:
-    return {
-        "id": hook.id, "url": hook.url, "events": list(hook.events), "waiting": waiting,
-        "disabled": hook.disabled,
-    }  # fmt: skip
+def _view(hook: Webhook) -> dict[str, Any]:
+    about = {"id": hook.id, "url": hook.url, "events": list(hook.events)}
+    return {**about, "disabled": hook.disabled}
+
+
+def _status_view(status: WebhookStatus) -> dict[str, Any]:
+    names = ("sent", "failed", "waiting", "oldest", "dead")
+    return {**_view(status.hook), **{name: getattr(status, name) for name in names}}
 
 
 def _letter_view(letter: DeadLetter) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -22,9 +23,9 @@ from speechfleet.gateway import (
     login_routes,
     model_routes,
     provider_routes,
-    quota_routes,
     speech_routes,
     take_routes,
+    tenant_routes,
 )
 from speechfleet.gateway.access_log import AccessLog
 from speechfleet.gateway.batches import batch_routes, file_routes
@@ -52,7 +53,7 @@ ROUTERS = (
     caption_routes.router,
     event_routes.router,
     fleet_routes.router,
-    quota_routes.router,
+    tenant_routes.router,
     activity_routes.router,
     batch_progress_routes.router,
     provider_routes.router,
@@ -70,9 +71,12 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
         app.state.gateway = gateway = Gateway(settings)
+        checks = asyncio.create_task(gateway.batch_checks.run())
         try:
             yield
         finally:
+            checks.cancel()
+            await asyncio.wait([checks])
             await gateway.close()
 
     app = FastAPI(

@@ -11,6 +11,7 @@ from fastapi import Depends, Path, Request
 
 from speechfleet.client import AsyncClient
 from speechfleet.gateway.access import CALLER, Caller, KeyFile, Keyring
+from speechfleet.gateway.batches.batch_checks import BatchChecks
 from speechfleet.gateway.key_check import Access
 from speechfleet.gateway.listeners import Listeners
 from speechfleet.gateway.metrics import HttpMetrics
@@ -19,9 +20,6 @@ from speechfleet.gateway.readiness import Readiness
 from speechfleet.gateway.stream_limit import StreamLimit
 from speechfleet.job import AsyncJob
 from speechfleet.settings import Settings
-
-BATCH_CHECKS = 2
-"""Input files of batches that are checked at once: each takes a thread."""
 
 
 class Gateway:
@@ -45,7 +43,7 @@ class Gateway:
         self.access = Access(keyring, self.client.ledger)
         self.models = ModelCache()
         self.readiness = Readiness(self.client)
-        self.batch_checks = asyncio.Semaphore(BATCH_CHECKS)
+        self.batch_checks = BatchChecks(self.client, self.models)
 
     async def close(self) -> None:
         """Close the connections to Redis and the store."""

@@ -6,6 +6,7 @@ HTTP requests are counted here, by each gateway process for itself.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -22,10 +23,13 @@ from speechfleet.gateway.metric_labels import ModelLabels
 from speechfleet.gateway.offered_models import ModelInfo
 from speechfleet.ledger.circuit_breakers import Breaker, BreakerState
 from speechfleet.ledger.overview import Overview
+from speechfleet.ledger.webhooks import WebhookStatus
 from speechfleet.observability.metrics import METRICS, Sample, relabelled, samples
-from speechfleet.quotas import EVERY_NAMESPACE, QuotaStatus
+from speechfleet.quotas import QuotaStatus
 
 PREFIX = "speechfleet_"
+MOST_NAMESPACES, MOST_WEBHOOKS = 200, 500
+"""Namespaces and webhooks that are shown: each is a label."""
 
 
 class HttpMetrics:
@@ -59,15 +63,10 @@ async def exposition(client: AsyncClient, http: HttpMetrics) -> bytes:
     counted = relabelled(counted, "model", ModelLabels(models, counted).label)
     breakers = await client.ledger.breakers.all()
     fleet = CollectorRegistry()
-    quotas = client.ledger.quotas
-    tenants = [
-        status
-        for namespace in await quotas.all()
-        if namespace != EVERY_NAMESPACE and (status := await quotas.status(namespace))
-    ]
-    fleet.register(
-        _Families([*gauges(overview, breakers), *quota_gauges(tenants), *sums(counted)])
-    )
+    tenants = await client.ledger.quotas.statuses(MOST_NAMESPACES)
+    webhooks = (await client.ledger.webhooks.statuses())[:MOST_WEBHOOKS]
+    families = (gauges(overview, breakers), quota_families(tenants), webhook_families(webhooks))
+    fleet.register(_Families([*itertools.chain(*families), *sums(counted)]))
     return generate_latest(fleet) + generate_latest(http.registry)
 
 
@@ -141,8 +140,8 @@ def _by_provider(breakers: Sequence[Breaker]) -> Family:
     return states
 
 
-def quota_gauges(tenants: Iterable[QuotaStatus]) -> Iterator[Family]:
-    """Yield the limits of namespaces with a quota of their own, and what is taken of them."""
+def quota_families(tenants: Iterable[QuotaStatus]) -> Iterator[Family]:
+    """Yield the limits of namespaces, what is taken of them, and what was refused."""
     labels = ("namespace", "limit")
     value = GaugeMetricFamily(
         f"{PREFIX}quota_limit", "A limit of a namespace's quota.", labels=labels
@@ -150,11 +149,34 @@ def quota_gauges(tenants: Iterable[QuotaStatus]) -> Iterator[Family]:
     taken = GaugeMetricFamily(
         f"{PREFIX}quota_taken", "What is used or reserved of the limit.", labels=labels
     )
+    refused = CounterMetricFamily(
+        f"{PREFIX}quota_refused", "Submits, retries and pushes that a limit refused.",
+        labels=labels,
+    )  # fmt: skip
     for tenant in tenants:
         for name, limit in tenant.quota.limits().items():
             value.add_metric((tenant.namespace, name), limit)
             taken.add_metric((tenant.namespace, name), tenant.taken(name))
-    yield from (value, taken)
+            refused.add_metric((tenant.namespace, name), tenant.refused.get(name, 0))
+    yield from (value, taken, refused)
+
+
+def webhook_families(webhooks: Iterable[WebhookStatus]) -> Iterator[Family]:
+    """Yield how the events of webhooks fare."""
+    found = list(webhooks)
+    for kind, name, help in (
+        (CounterMetricFamily, "sent", "Events that receivers took."),
+        (CounterMetricFamily, "failed", "Tries that failed; most are repeated."),
+        (CounterMetricFamily, "given_up", "Events that became dead letters."),
+        (GaugeMetricFamily, "waiting", "Jobs and batches whose events wait."),
+        (GaugeMetricFamily, "dead", "Dead letters that are kept."),
+        (GaugeMetricFamily, "oldest", "How long the first event waits, in seconds."),
+    ):
+        unit = "_seconds" if name == "oldest" else ""
+        family = kind(f"{PREFIX}webhook_{name}{unit}", help, labels=("namespace", "webhook"))
+        for each in found:
+            family.add_metric((each.hook.namespace, each.hook.id), getattr(each, name))
+        yield family
 
 
 def sums(counted: Sequence[Sample]) -> Iterator[Family]:

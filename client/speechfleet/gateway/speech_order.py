@@ -8,9 +8,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from speechfleet import fallback
+from speechfleet.audio.formats import AudioFormatName
 from speechfleet.errors import TextTooLong, UnknownOption
 from speechfleet.gateway.offered_models import ModelInfo
-from speechfleet.keywords import REQUEST_KEYWORDS
+from speechfleet.gateway.voice_aliases import resolve_voice
+from speechfleet.keywords import REQUEST_KEYWORDS, RequestKeywords
 from speechfleet.settings import DEFAULT_MODEL, Settings
 from speechfleet.tts import Msg
 
@@ -101,3 +103,56 @@ def check_text(text: str, settings: Settings) -> None:
             f"the text has {len(text):,} characters, this gateway takes "
             f"{settings.gateway_text:,} (SPEECHFLEET_GATEWAY_TEXT)"
         )
+
+
+class VoiceId(BaseModel):
+    """A voice as an object, which OpenAI has for custom voices."""
+
+    id: str
+
+
+class SpeechOrder(BaseModel):
+    """OpenAI's fields; whatever else there is, is the provider's own option of that name."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+    __pydantic_extra__: dict[str, JsonValue]
+
+    model: str = Field(description="provider/model, an alias, or the bare name of OpenAI's")
+    input: str
+    voice: str | VoiceId | None = None
+    instructions: str | None = None
+    response_format: AudioFormatName | None = Field(None, description="mp3 where it is not given")
+    speed: float | None = Field(None, ge=0.25, le=4.0)
+    stream_format: Literal["audio", "sse"] | None = None
+    language: str | None = Field(None, description="of the text, such as de; not OpenAI's")
+
+    fallback: list[str | FallbackOrder] | None = Field(
+        None, description="who speaks the rest where the provider cannot; not OpenAI's"
+    )
+
+    @property
+    def format(self) -> AudioFormatName:
+        return self.response_format or "mp3"
+
+    @property
+    def voice_name(self) -> str:
+        return self.voice.id if isinstance(self.voice, VoiceId) else self.voice or ""
+
+    def keywords(self, model: ModelInfo, settings: Settings) -> RequestKeywords:
+        """Return the keywords of `AsyncClient.submit`. Raises UnknownOption."""
+        options = openai_options(
+            self.__pydantic_extra__ or {},
+            model,
+            instructions=self.instructions,
+            speed=self.speed or 1.0,
+            ignored=settings.gateway_ignored,
+        )
+        return {
+            "model": model.name,
+            "voice": resolve_voice(self.voice_name, model, settings.gateway_voices),
+            "format": self.format,
+            "lane": "live",
+            "language": self.language or "",
+            "fallback": fallback_of(self.fallback),
+            "options": options,
+        }

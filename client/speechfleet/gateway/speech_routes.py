@@ -8,13 +8,12 @@ import time
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, aclosing
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from starlette.responses import Response
 
-from speechfleet.audio.formats import FORMATS, AudioFormatName
+from speechfleet.audio.formats import FORMATS
 from speechfleet.errors import EmptyText, JobFailed, SpeechFleetError
 from speechfleet.gateway.context import CurrentContext, RequestContext
 from speechfleet.gateway.encoded_stream import (
@@ -25,78 +24,12 @@ from speechfleet.gateway.encoded_stream import (
     silence,
 )
 from speechfleet.gateway.error_responses import body_of
-from speechfleet.gateway.offered_models import ModelInfo
-from speechfleet.gateway.speech_order import (
-    FallbackOrder,
-    check_text,
-    fallback_of,
-    message,
-    openai_options,
-    resolve_model,
-)
+from speechfleet.gateway.speech_order import SpeechOrder, check_text, message, resolve_model
 from speechfleet.gateway.streaming_response import StreamingAudioResponse, disconnected
-from speechfleet.gateway.voice_aliases import resolve_voice
 from speechfleet.job import AsyncJob
-from speechfleet.keywords import RequestKeywords
-from speechfleet.settings import Settings
 
 router = APIRouter(tags=["OpenAI"])
 CLIENT_LEFT = 499
-
-
-class VoiceId(BaseModel):
-    """A voice as an object, which OpenAI has for custom voices."""
-
-    id: str
-
-
-class SpeechOrder(BaseModel):
-    """OpenAI's fields; whatever else there is, is the provider's own option of that name."""
-
-    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
-    __pydantic_extra__: dict[str, JsonValue]
-
-    model: str = Field(description="provider/model, an alias, or the bare name of OpenAI's")
-    input: str
-    voice: str | VoiceId | None = None
-    instructions: str | None = None
-    response_format: AudioFormatName | None = Field(None, description="mp3 where it is not given")
-    speed: float | None = Field(None, ge=0.25, le=4.0)
-    stream_format: Literal["audio", "sse"] | None = None
-    language: str | None = Field(None, description="of the text, such as de; not OpenAI's")
-
-    fallback: list[str | FallbackOrder] | None = Field(
-        None, description="who speaks the rest where the provider cannot; not OpenAI's"
-    )
-
-    @property
-    def format(self) -> AudioFormatName:
-        return self.response_format or "mp3"
-
-    @property
-    def voice_name(self) -> str:
-        return self.voice.id if isinstance(self.voice, VoiceId) else self.voice or ""
-
-    def keywords(self, model: ModelInfo, settings: Settings) -> RequestKeywords:
-        """Return the keywords of `AsyncClient.submit`. Raises UnknownOption."""
-        options = openai_options(
-            self.__pydantic_extra__ or {},
-            model,
-            instructions=self.instructions,
-            speed=self.speed or 1.0,
-            ignored=settings.gateway_ignored,
-        )
-        return {
-            "model": model.name,
-            "voice": resolve_voice(self.voice_name, model, settings.gateway_voices),
-            "format": self.format,
-            "lane": "live",
-            "language": self.language or "",
-            "fallback": fallback_of(self.fallback),
-            "options": options,
-        }
-
-
 _AUDIO = {"schema": {"type": "string", "format": "binary"}}
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {

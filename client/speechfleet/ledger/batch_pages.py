@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from speechfleet.ledger import keys
-from speechfleet.ledger.batches import Batches, BatchStatus, read_listed
+from speechfleet.ledger import batch_keys as keys
+from speechfleet.ledger.batch_status import BatchStatus
+from speechfleet.ledger.batches import Batches, read_listed
 from speechfleet.ledger.connection import Connection
 
 

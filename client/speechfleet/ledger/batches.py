@@ -7,7 +7,6 @@ import builtins
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from typing import Any
 from urllib.parse import unquote
@@ -16,15 +15,22 @@ from redis.exceptions import ResponseError
 
 from speechfleet.errors import BatchNotFound, BatchStopped
 from speechfleet.fallback import Turn, decode_turns
-from speechfleet.ledger import keys
+from speechfleet.ledger import batch_keys as keys
 from speechfleet.ledger.acceptance import Acceptance
+from speechfleet.ledger.batch_keys import BatchKeys
+from speechfleet.ledger.batch_status import (
+    UNDER_WAY,
+    BatchState,
+    BatchStatus,
+    notes_as_fields,
+    sums_of,
+)
 from speechfleet.ledger.connection import Connection
-from speechfleet.ledger.keys import BatchKeys, JobKeys
+from speechfleet.ledger.keys import JobKeys
 from speechfleet.ledger.quotas import check_refusal
 from speechfleet.ledger.scripts import Scripts
 from speechfleet.ledger.skip_on_error import skip_on_error
 from speechfleet.lifecycle import State
-from speechfleet.record import in_seconds
 
 log = logging.getLogger(__name__)
 
@@ -32,54 +38,10 @@ JOBS_AT_ONCE = 200
 """Jobs that one step of a cancellation or a retry takes up."""
 MAX_BLOCK_S = 5.0
 """Seconds that one command may wait in the server."""
-_ABOUT = "about."
-"""Prefix of the fields that hold the notes of the client that opened the batch."""
-_USAGE = "usage."
-"""Prefix of the fields that sum up usage."""
 
 
 class WindowFull(Exception):
     """The batch's window allows no further item: acknowledge results first."""
-
-
-class BatchState(StrEnum):
-    """The state of a batch."""
-
-    OPEN = "open"
-    """It takes items, and its jobs run."""
-    STOPPED = "stopped"
-    """An error stopped it that every further item would meet: a key refused, no credit left."""
-    CANCELLED = "cancelled"
-    """A client cancelled it."""
-    ENDED = "ended"
-    """It has no results left to acknowledge."""
-
-
-@dataclass(frozen=True)
-class BatchStatus:
-    """A batch as the fleet counts it. Times are the server's, in Unix seconds.
-
-    ``outstanding``: items that are queued or running; ``unread``: ended, and not acknowledged;
-    ``cached``: synthesized without a call to a provider; ``about``: notes of the client that
-    opened it; ``usage``: as a job's.
-    """
-
-    id: str
-    state: BatchState
-    code: str
-    message: str
-    created: float
-    updated: float
-    window: int
-    about: Mapping[str, str]
-    submitted: int
-    outstanding: int
-    unread: int
-    succeeded: int
-    failed: int
-    cancelled: int
-    cached: int
-    usage: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -141,7 +103,7 @@ class Result:
             # A success may have a failed attempt behind it.
             code="" if state is State.SUCCEEDED else get("code", ""),
             message="" if state is State.SUCCEEDED else get("message", ""),
-            usage=_sums(fields),
+            usage=sums_of(fields),
             spoken_by=tuple(get("spoken_by", "").splitlines()),
             turns=decode_turns(get("turns", "")),
         )
@@ -161,15 +123,24 @@ class Batches:
         self._acceptance = Acceptance(connection.scripts, connection.settings.accept_replicas)
 
     async def open(
-        self, namespace: str, id: str, *, window: int, about: Mapping[str, str] | None = None
+        self,
+        namespace: str,
+        id: str,
+        *,
+        window: int,
+        about: Mapping[str, str] | None = None,
+        is_announced: bool = False,
     ) -> None:
         """Make the batch, or reopen one that was stopped, cancelled or ended. Idempotent.
 
-        ``window``: items that may be under way at once; ``about``: notes that the status shows.
+        ``window``: items that may be under way at once; ``about``: notes that the status shows;
+        ``is_announced``: only one that is validating. Raises BatchStopped where it is not.
         """
-        fields = ("window", str(window), *_notes(about or {}))
-        become = partial(self._become, namespace, id, BatchState.OPEN, *fields)
-        await self._acceptance.of(become)
+        fields = ("window", str(window), *notes_as_fields(about or {}))
+        expected = UNDER_WAY if is_announced else ()
+        become = partial(self.become, namespace, id, BatchState.OPEN, *fields, expected=expected)
+        if not await self._acceptance.of(become):
+            raise batch_stopped(id, "", "it was cancelled, or has ended")
 
     async def get(self, namespace: str, id: str) -> BatchStatus:
         """Read the status of a batch. Raises BatchNotFound."""
@@ -181,26 +152,7 @@ class Batches:
         )
         if b"created" not in raw:
             raise BatchNotFound(f"no batch {id!r} in namespace {namespace!r}")
-        fields = {name.decode(): value.decode() for name, value in raw.items()}
-        get = fields.get
-        return BatchStatus(
-            id=id,
-            state=BatchState(fields["state"]),
-            code=get("code", ""),
-            message=get("message", ""),
-            created=int(fields["created"]) / 1000,
-            updated=int(fields["updated"]) / 1000,
-            window=int(get("window", 0)),
-            about={k.removeprefix(_ABOUT): v for k, v in fields.items() if k.startswith(_ABOUT)},
-            submitted=int(get("submitted", 0)),
-            outstanding=int(outstanding),
-            unread=int(unread),
-            succeeded=int(get(State.SUCCEEDED, 0)),
-            failed=int(get(State.FAILED, 0)),
-            cancelled=int(get(State.CANCELLED, 0)),
-            cached=int(get("cached", 0)),
-            usage=_sums(fields),
-        )
+        return BatchStatus.decode(id, raw, outstanding, unread)
 
     # --- results ----------------------------------------------------------------------------
 
@@ -253,6 +205,10 @@ class Batches:
     async def cancel(self, namespace: str, id: str, reason: str) -> int:
         """Cancel queued and running items, and return their number. Raises BatchNotFound."""
         await self._close(namespace, id, BatchState.CANCELLED, "cancelled", reason)
+        return await self.cancel_items(namespace, id, reason)
+
+    async def cancel_items(self, namespace: str, id: str, reason: str) -> int:
+        """Cancel the items of a batch that takes none any more, and return their number."""
         batch, cancelled = BatchKeys(namespace, id), 0
         while names := await self._scripts.call("SRANDMEMBER", batch.items, JOBS_AT_ONCE):
             replies = await asyncio.gather(*(self._run("cancel", n, reason) for n in names))
@@ -276,8 +232,13 @@ class Batches:
                 return withdrawn
 
     async def retry_failed(self, namespace: str, id: str) -> int:
-        """Begin a new epoch of the items that failed, and return their number. Opens the batch."""
-        await self._become(namespace, id, BatchState.OPEN)
+        """Begin a new epoch of the items that failed, and return their number.
+
+        Opens the batch, unless its input file is still checked.
+        """
+        expected = [state for state in BatchState if state is not BatchState.VALIDATING]
+        if not await self.become(namespace, id, BatchState.OPEN, expected=expected):
+            return 0
         batch, retried = BatchKeys(namespace, id), 0
         while names := await self._scripts.call("SRANDMEMBER", batch.failures, JOBS_AT_ONCE):
             replies = await asyncio.gather(*(self._run("retry", name) for name in names))
@@ -290,23 +251,18 @@ class Batches:
     async def end(self, namespace: str, id: str) -> None:
         """End a batch whose results are all acknowledged: its keys begin to expire."""
         ttl = int(self._connection.settings.record_ttl * 1000)
-        await self._become(namespace, id, BatchState.ENDED, ttl=str(ttl))
+        await self.become(namespace, id, BatchState.ENDED, ttl=str(ttl))
 
     async def delete(self, namespace: str, id: str) -> None:
         """Remove the batch; its jobs and their audio stay. Idempotent."""
         batch = BatchKeys(namespace, id)
         await self._scripts.call("ZREM", keys.batches(namespace), batch.encoded)
         await self._scripts.call("SREM", keys.FEEDS, batch.name)
+        await self._scripts.call("SREM", keys.unlisted(namespace), batch.encoded)
+        for times in (keys.VALIDATING, keys.WINDOWS):
+            await self._scripts.call("ZREM", times, batch.name)
         owned = (batch.batch, batch.items, batch.failures, batch.results, batch.feed, batch.parts)
         await self._scripts.call("UNLINK", *owned)
-
-    async def refuse(
-        self, namespace: str, id: str, code: str, message: str, about: Mapping[str, str]
-    ) -> None:
-        """Make a batch that was stopped before its first item. It expires as any other."""
-        fields = ("code", code, "message", message, *_notes(about))
-        ttl = str(int(self._connection.settings.record_ttl * 1000))
-        await self._become(namespace, id, BatchState.STOPPED, *fields, ttl=ttl)
 
     async def ids(self, namespace: str) -> builtins.list[str]:
         """List the ids of the batches, newest first; some may have expired."""
@@ -323,15 +279,26 @@ class Batches:
         self, namespace: str, id: str, state: BatchState, code: str, message: str
     ) -> None:
         await self.get(namespace, id)
-        await self._become(namespace, id, state, "code", code, "message", message)
+        await self.become(namespace, id, state, "code", code, "message", message)
 
-    async def _become(
-        self, namespace: str, id: str, state: BatchState, *fields: str, ttl: str = ""
-    ) -> None:
+    async def become(
+        self,
+        namespace: str,
+        id: str,
+        state: BatchState,
+        *fields: str,
+        ttl: str = "",
+        expected: Iterable[BatchState] = (),
+    ) -> bool:
+        """Bring a batch into a state; False where it is in none of those that are expected.
+
+        ``fields``: names and values, in turn; ``ttl``: milliseconds that it has yet, "" for ever.
+        """
         batch = BatchKeys(namespace, id)
         owned = (batch.batch, keys.batches(namespace), batch.items, batch.failures, batch.results)
         feed = (batch.feed, batch.parts, keys.FEEDS)
-        await self._scripts.run("batch", (*owned, *feed), batch.name, state, ttl, *fields)
+        arguments = (batch.name, state, ttl, " ".join(expected), *fields)
+        return bool(await self._scripts.run("batch", (*owned, *feed), *arguments))
 
     async def _run(self, script: str, name: bytes, *arguments: str) -> Any:
         """Run a script for one job; [] where that cannot be read, as where it is gone."""
@@ -360,19 +327,9 @@ async def read_listed(
     return None
 
 
-def _notes(about: Mapping[str, str]) -> Iterable[str]:
-    return (part for key, value in about.items() for part in (_ABOUT + key, value))
-
-
 def _idle(reply: Any) -> bool:
     """Tell whether a script found nothing to do."""
     return not reply or reply[-1] == b"0"
-
-
-def _sums(fields: Mapping[str, str]) -> dict[str, float]:
-    return in_seconds(
-        {k.removeprefix(_USAGE): int(v) for k, v in fields.items() if k.startswith(_USAGE)}
-    )
 
 
 def batch_stopped(id: str, code: str, message: str) -> BatchStopped:

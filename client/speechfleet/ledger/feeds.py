@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from speechfleet.ledger import keys
+from speechfleet.ledger.batch_keys import FEEDS, BatchKeys
 from speechfleet.ledger.connection import Connection
-from speechfleet.ledger.keys import BatchKeys
+from speechfleet.ledger.keys import HEARTBEATS
 from speechfleet.ledger.scripts import Scripts
 
 
@@ -50,7 +50,7 @@ class Feeds:
         """
         batch = BatchKeys(namespace, id)
         arguments = (batch.name, object, size, json.dumps(terms, sort_keys=True))
-        return bool(await self._scripts.run("feed_open", (batch.feed, keys.FEEDS), *arguments))
+        return bool(await self._scripts.run("feed_open", (batch.feed, FEEDS), *arguments))
 
     async def find(self, namespace: str, id: str) -> Feed | None:
         """Read a feed; None where the client that opened the batch feeds it itself."""
@@ -75,14 +75,14 @@ class Feeds:
 
     async def unfinished(self) -> list[tuple[str, str]]:
         """List (namespace, batch) of all that have items to submit, or results to acknowledge."""
-        names = await self._scripts.call("SMEMBERS", keys.FEEDS)
+        names = await self._scripts.call("SMEMBERS", FEEDS)
         found = (BatchKeys.parse(name.decode()) for name in sorted(names))
         return [(batch.namespace, batch.id) for batch in found]
 
     async def take(self, namespace: str, id: str, boot: str, token: str) -> Feeding | None:
         """Take the feed, unless a living worker has it. A token is good for one time."""
         batch = BatchKeys(namespace, id)
-        owned = (batch.feed, keys.FEEDS, keys.HEARTBEATS)
+        owned = (batch.feed, FEEDS, HEARTBEATS)
         if not await self._scripts.run("feed_take", owned, batch.name, boot, token):
             return None
         feed = await self.find(namespace, id)
@@ -108,7 +108,7 @@ class Feeding:
 
     async def leave(self) -> bool:
         """Give the feed back, for good unless the batch is open; False where it was lost."""
-        owned = (self._batch.feed, keys.FEEDS, self._batch.batch)
+        owned = (self._batch.feed, FEEDS, self._batch.batch)
         return bool(await self._scripts.run("feed_leave", owned, self._batch.name, self.token))
 
     async def _move(self, offset: str, part: str) -> None:

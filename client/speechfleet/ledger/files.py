@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from urllib.parse import unquote
 
-from speechfleet.ledger import keys
+from speechfleet.ledger import batch_keys as keys
+from speechfleet.ledger.batch_keys import FileKeys
 from speechfleet.ledger.connection import Connection
-from speechfleet.ledger.keys import FileKeys
 
 UPLOAD_LIFETIME_S = 3600.0
 """Seconds after which the object of an upload that did not end is deleted."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from speechfleet.errors import InvalidRequest
 from speechfleet.ledger import keys
+from speechfleet.ledger.batch_keys import BatchKeys
 from speechfleet.ledger.connection import Connection
 from speechfleet.ledger.jobs import read_listed
-from speechfleet.ledger.keys import BatchKeys
 from speechfleet.lifecycle import State
 from speechfleet.names import encode
 from speechfleet.record import Record

@@ -1,4 +1,5 @@
-"""The names of every key and channel in Redis; those about tenants are in `tenant_keys`.
+"""The names of every key and channel in Redis; those about batches and
+files are in `batch_keys`, about tenants in `tenant_keys`.
 
     speechfleet.1:job:<ns>:<id>               hash: the record; the truth about a job
     speechfleet.1:stream:<ns>:<id>:<epoch>    stream: the chunk stream of one epoch
@@ -38,17 +39,6 @@
     speechfleet.1:catalogue                   hash: provider -> its models and voices, as JSON
     speechfleet.1:offered                     zset: providers by the time a worker last had them
     speechfleet.1:login:<sha256>              string: the login of a browser, by its token's hash
-    speechfleet.1:batches:<ns>                zset: batches by the time they were opened
-    speechfleet.1:batch:<ns>:<batch>          hash: a batch, its counters and sums
-    speechfleet.1:items:<ns>:<batch>          set: its jobs that are queued or running
-    speechfleet.1:failures:<ns>:<batch>       set: its jobs that failed
-    speechfleet.1:results:<ns>:<batch>        stream: ends of its jobs, until acknowledged
-    speechfleet.1:feeds                       set: batches that the fleet itself feeds
-    speechfleet.1:feed:<ns>:<batch>           hash: its corpus, the offset, its feeder
-    speechfleet.1:parts:<ns>:<batch>          list: objects that its manifest consists of
-    speechfleet.1:file:<ns>:<id>              string: what is known of a client's file, as JSON
-    speechfleet.1:files:<ns>                  zset: files by the time they were made
-    speechfleet.1:expiring-files              zset: files by the time their object is deleted
     speechfleet.1:speaking:<ns>:<hash>        string: the job and token that speak a segment
     speechfleet.1:awaited:<ns>:<hash>         set: suspended jobs that wait for this segment
     speechfleet.1:budgets                     set: rate limits that suspended jobs wait for
@@ -72,10 +62,11 @@ Names are percent-encoded, so that ``:`` separates and ``/`` joins: a job's *nam
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from urllib.parse import unquote
 
 from speechfleet.ledger import key_prefix
+from speechfleet.ledger.batch_keys import BATCH_PATTERNS
 from speechfleet.ledger.tenant_keys import TENANT_PATTERNS
 from speechfleet.names import encode
 from speechfleet.record import RECORD_VERSION
@@ -110,12 +101,6 @@ PATTERNS = {
     "LEFTOVERS": f"{PREFIX}:leftovers:{{job}}",
     "DELETIONS": f"{PREFIX}:deletions",
     "DELETED_AT": f"{PREFIX}:deleted-at",
-    "FEED": f"{PREFIX}:feed:{{namespace}}:",
-    "BATCHES": f"{PREFIX}:batches:{{namespace}}",
-    "BATCH": f"{PREFIX}:batch:{{namespace}}:",
-    "ITEMS": f"{PREFIX}:items:{{namespace}}:",
-    "FAILURES": f"{PREFIX}:failures:{{namespace}}:",
-    "RESULTS": f"{PREFIX}:results:{{namespace}}:",
     "SPEAKING": f"{PREFIX}:speaking:{{namespace}}:",
     "WAITERS": f"{PREFIX}:awaited:{{namespace}}:",
     "RATE_LIMITS": f"{PREFIX}:budgets",
@@ -129,6 +114,7 @@ PATTERNS = {
     "DELETED": f"{PREFIX}:deleted:{{job}}",
     "COUNTED": f"{PREFIX}:counted:",
     "RECORDED": f"{PREFIX}:recorded:",
+    **BATCH_PATTERNS,
     **TENANT_PATTERNS,
 }
 """Names of the keys in the scripts. ``{namespace}`` and ``{job}`` (``<ns>:<id>``) are encoded."""
@@ -151,8 +137,6 @@ DELETED_AT = PATTERNS["DELETED_AT"]
 CLOCK = PATTERNS["CLOCK"]
 CANCELLED = PATTERNS["CANCELLED"]
 DRAIN = f"{PREFIX}:drain"
-FEEDS = f"{PREFIX}:feeds"
-EXPIRING_FILES = f"{PREFIX}:expiring-files"
 COUNTS = f"{PREFIX}:counts"
 CATALOGUE = f"{PREFIX}:catalogue"
 OFFERED = f"{PREFIX}:offered"
@@ -166,7 +150,7 @@ def login(hash: str) -> str:
 
 
 class JobKeys:
-    """The keys of one job."""
+    """The keys of one job. Never changed: what asks for the same name shares them."""
 
     def __init__(self, namespace: str, id: str) -> None:
         self.namespace = namespace
@@ -176,6 +160,7 @@ class JobKeys:
         self.record = self._fill("RECORD")
 
     @classmethod
+    @lru_cache(maxsize=1024)
     def parse(cls, name: str) -> JobKeys:
         """Read a job's name: ``<ns>/<id>``, both encoded."""
         namespace, _, id = name.partition("/")
@@ -191,11 +176,11 @@ class JobKeys:
         return self._fill("STREAMS")
 
     def stream(self, epoch: int) -> str:
-        """The chunk stream of an epoch."""
+        """Name the chunk stream of an epoch."""
         return f"{self.streams}{epoch}"
 
     def segments(self, epoch: int) -> str:
-        """The list of finished segments of an epoch."""
+        """Name the list of finished segments of an epoch."""
         return f"{self._fill('SEGMENTS')}{epoch}"
 
     @cached_property
@@ -222,47 +207,6 @@ class JobKeys:
     def opened(self) -> str:
         """The channel that reports that a worker has taken a session."""
         return self._fill("OPENED")
-
-
-class BatchKeys:
-    """The keys of one batch; records hold its name as `encoded`."""
-
-    def __init__(self, namespace: str, id: str) -> None:
-        self.namespace = namespace
-        self.id = id
-        self.encoded = encode(id)
-        self.name = f"{encode(namespace)}/{self.encoded}"
-        self.feed, self.parts = (
-            f"{PREFIX}:{what}:{encode(namespace)}:{self.encoded}" for what in ("feed", "parts")
-        )
-        self.batch, self.items, self.failures, self.results = (
-            PATTERNS[pattern].replace("{namespace}", encode(namespace)) + self.encoded
-            for pattern in ("BATCH", "ITEMS", "FAILURES", "RESULTS")
-        )
-
-    @classmethod
-    def parse(cls, name: str) -> BatchKeys:
-        """Read a batch's name: ``<ns>/<batch>``, both encoded."""
-        namespace, _, id = name.partition("/")
-        return cls(unquote(namespace), unquote(id))
-
-
-class FileKeys:
-    """The keys of one file of a client."""
-
-    def __init__(self, namespace: str, id: str) -> None:
-        self.namespace = namespace
-        self.id = id
-        self.encoded = encode(id)
-        self.name = f"{encode(namespace)}/{self.encoded}"
-        self.record = f"{PREFIX}:file:{encode(namespace)}:{self.encoded}"
-        self.index = files(namespace)
-
-    @classmethod
-    def parse(cls, name: str) -> FileKeys:
-        """Read a file's name: ``<ns>/<id>``, both encoded."""
-        namespace, _, id = name.partition("/")
-        return cls(unquote(namespace), unquote(id))
 
 
 class RateLimitKeys:
@@ -304,16 +248,6 @@ def rate_limits() -> str:
 def model_of_rate_limit(name: str) -> str:
     """Read the model from a rate limit's key, or from its name."""
     return unquote(name.rpartition(":")[2])
-
-
-def batches(namespace: str) -> str:
-    """Name the index of the batches."""
-    return PATTERNS["BATCHES"].replace("{namespace}", encode(namespace))
-
-
-def files(namespace: str) -> str:
-    """Name the index of the files."""
-    return f"{PREFIX}:files:{encode(namespace)}"
 
 
 def index(namespace: str, state: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from speechfleet.ledger.activity import Activities
 from speechfleet.ledger.api_keys import ApiKeys
+from speechfleet.ledger.batch_orders import BatchOrders
 from speechfleet.ledger.batch_pages import BatchPages
 from speechfleet.ledger.batches import Batches
 from speechfleet.ledger.circuit_breakers import CircuitBreakers
@@ -54,6 +55,7 @@ class Ledger:
         self.workers = Workers(self.connection)
         self.batches = Batches(self.connection)
         self.batch_pages = BatchPages(self.connection, self.batches)
+        self.batch_orders = BatchOrders(self.connection, self.batches)
         self.feeds = Feeds(self.connection)
         self.files = Files(self.connection)
         self.rate_limiter = RateLimiter(self.connection)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from speechfleet.ledger import keys, tenant_keys
+from speechfleet.ledger import batch_keys, keys, tenant_keys
 from speechfleet.ledger.connection import Connection
 from speechfleet.ledger.message import BEHIND
 
 SHARED = (
-    *(keys.DELAYED, keys.RATE_LIMITS, keys.FEEDS, keys.DELETIONS, keys.EXPIRING),
+    *(keys.DELAYED, keys.RATE_LIMITS, batch_keys.FEEDS, keys.DELETIONS, keys.EXPIRING),
     tenant_keys.WEBHOOKS_PENDING,
 )
 """Keys that exist only while somebody waits for time, room, a feeder or a sweep."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -104,7 +104,58 @@ class Quotas:
             },
             time=time,
             by_default=own is None,
+            refused={name: int(get(f"refused_{name}", 0)) for name in Quota.model_fields},
         )
+
+    async def statuses(self, most: int) -> Sequence[QuotaStatus]:
+        """Return the limits of namespaces, with those that have the default's and used some."""
+        quotas = await self.all()
+        names = [name for name in quotas if name != EVERY_NAMESPACE]
+        if EVERY_NAMESPACE in quotas:
+            names = list(dict.fromkeys([*names, *await self._namespaces()]))
+        found = [await self.status(name) for name in names[:most]]
+        return [status for status in found if status is not None]
+
+    # --- what is in the store ---------------------------------------------------------------
+
+    async def storing(self) -> Sequence[str]:
+        """List the namespaces whose bytes in the store are limited."""
+        quotas = await self.all()
+        names = set(quotas) - {EVERY_NAMESPACE}
+        default = quotas.get(EVERY_NAMESPACE)
+        if default is not None and default.store_bytes is not None:
+            others = set(await self._namespaces()) - names
+            return sorted([*others, *_limited(quotas, names)])
+        return sorted(_limited(quotas, names))
+
+    async def begin_recount(self, namespace: str, token: str, lease_s: float) -> int | None:
+        """Return the bytes counted so far, or None where another worker measures them.
+
+        Until the lease is over, no other one begins.
+        """
+        call, key = self._scripts.call, tenant_keys.quota_recount(namespace)
+        if await call("SET", key, token, "NX", "PX", int(lease_s * 1000)) is None:
+            return None
+        counted = await call("HGET", tenant_keys.quota_sums(namespace), "store_bytes")
+        return int(counted or 0)
+
+    async def end_recount(self, namespace: str, token: str, change: int, rest_s: float) -> bool:
+        """Correct the bytes counted by what was measured, and rest; False after the lease."""
+        owned = (tenant_keys.quota_recount(namespace), tenant_keys.quota_sums(namespace))
+        return bool(
+            await self._scripts.run("quota_recount", owned, token, change, int(rest_s * 1000))
+        )
+
+    async def _namespaces(self) -> Sequence[str]:
+        """List the namespaces of which anything was counted."""
+        pattern, found, cursor = tenant_keys.all_quota_sums(), list[str](), b"0"
+        while True:
+            cursor, names = await self._scripts.call(
+                "SCAN", cursor, "MATCH", pattern, "COUNT", 1000
+            )
+            found += [unquote(name.decode().rpartition(":")[2]) for name in names]
+            if int(cursor) == 0:
+                return found
 
     async def _write(
         self, namespace: str, limits: Mapping[str, Any], prices: Mapping[str, int]
@@ -130,6 +181,10 @@ def check_refusal(namespace: str, model: str, reply: Any) -> None:
                 f"the money of namespace {namespace!r} is limited, and no price is known for "
                 f"{model}: set one in SPEECHFLEET_PRICES of the workers"
             )
+
+
+def _limited(quotas: Mapping[str, Quota], names: Iterable[str]) -> list[str]:
+    return [name for name in names if quotas[name].store_bytes is not None]
 
 
 def _field(namespace: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,24 @@ class DeadLetter:
     reason: str
     at: float
     raw: bytes
+
+
+@dataclass(frozen=True)
+class WebhookStatus:
+    """A webhook, and how its events fare.
+
+    ``waiting``: jobs and batches whose events wait; ``oldest``: seconds that the first has
+    waited; ``dead``: dead letters that are kept; ``sent``, ``failed`` (tries), ``given_up``: sums
+    since it was added.
+    """
+
+    hook: Webhook
+    waiting: int
+    oldest: float
+    dead: int
+    sent: int
+    failed: int
+    given_up: int
 
 
 class Webhooks:
@@ -118,9 +137,25 @@ class Webhooks:
         owned = (keys.webhooks(hook.namespace),)
         return bool(await self._scripts.run("settle_event", owned, name, *arguments))
 
-    async def waiting(self, namespace: str, id: str) -> int:
-        """Count the jobs and batches whose events wait for a receiver."""
-        return int(await self._scripts.call("ZCARD", keys.webhook_due(_name(namespace, id))))
+    async def statuses(self, namespace: str | None = None) -> Sequence[WebhookStatus]:
+        """Tell how the webhooks of a namespace fare, or those of all."""
+        found = await self._scripts.call("SMEMBERS", keys.WEBHOOK_NAMESPACES)
+        every = sorted(unquote(name.decode()) for name in found)
+        namespaces = every if namespace is None else [namespace]
+        held = [hook for name in namespaces for hook in await self.list(name)]
+        now = await self._scripts.time()
+        return await asyncio.gather(*(self._status(hook, now) for hook in held))
+
+    async def _status(self, hook: Webhook, now: float) -> WebhookStatus:
+        call, name = self._scripts.call, _name(hook.namespace, hook.id)
+        waiting, first, dead, counts = await asyncio.gather(
+            call("ZCARD", keys.webhook_due(name)),
+            call("ZRANGE", keys.webhook_since(name), 0, 0, "WITHSCORES"),
+            call("LLEN", keys.webhook_dead(name)),
+            call("HMGET", keys.webhook_counts(name), "sent", "failed", "dead"),
+        )
+        oldest = max(0.0, now - float(first[1]) / 1000) if first else 0.0
+        return WebhookStatus(hook, int(waiting), oldest, int(dead), *(int(n or 0) for n in counts))
 
     async def dead_letters(
         self, namespace: str, id: str, count: int = 100

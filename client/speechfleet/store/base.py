@@ -220,6 +220,11 @@ class Store(ABC):
         _check_prefix(prefix)
         return await self._threads.run(lambda: sorted(self._list(prefix)))
 
+    async def measure(self, prefix: str) -> int:
+        """Count the bytes of all objects whose keys begin with ``prefix``."""
+        _check_prefix(prefix)
+        return await self._threads.run(lambda: sum(self._sizes(prefix)))
+
     async def delete(self, key: str) -> None:
         """Delete an object; idempotent."""
         check_key(key)
@@ -310,6 +315,9 @@ class Store(ABC):
 
     @abstractmethod
     def _list(self, prefix: str) -> Iterable[str]: ...
+
+    @abstractmethod
+    def _sizes(self, prefix: str) -> Iterable[int]: ...
 
     @abstractmethod
     def _delete(self, key: str) -> None: ...

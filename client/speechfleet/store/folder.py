@@ -79,6 +79,11 @@ class FolderStore(Store):
         keys = (path.relative_to(self.root).as_posix() for path in self._files(prefix))
         return [key for key in keys if key.startswith(prefix) and not is_hidden(Path(key).name)]
 
+    def _sizes(self, prefix: str) -> Iterator[int]:
+        for key in progressing(self._list(prefix)):
+            with suppress(FileNotFoundError):  # deleted meanwhile
+                yield self._path(key).stat().st_size
+
     def _delete(self, key: str) -> None:
         self._require_root()
         _remove(self.root, self._path(key))

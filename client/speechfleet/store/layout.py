@@ -7,6 +7,7 @@ its percent signs escaped once more, and could not be opened as it is written th
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 from speechfleet.names import encode
 
@@ -72,11 +73,18 @@ def rejected_object(namespace: str, batch: str) -> str:
     return f"{objects_of_batch(namespace, batch)}rejected.jsonl"
 
 
+def prefixes_of(namespace: str) -> tuple[str, ...]:
+    """Return the prefixes of all that a namespace has in the store."""
+    kinds = ("audio", "segments", "batches", "files")
+    return tuple(f"{kind}/{_path(namespace)}/" for kind in kinds)
+
+
 def file_object(namespace: str, id: str) -> str:
     """Return the path of the content of a client's file."""
     return f"files/{_path(namespace)}/{_path(id)}"
 
 
+@lru_cache(maxsize=1024)  # a job writes several paths
 def _path(part: str) -> str:
     """Escape a name, shorten it, and make it neither ``.`` nor ``..``.
 

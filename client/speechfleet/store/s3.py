@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from botocore.exceptions import ClientError
@@ -17,6 +18,9 @@ from speechfleet.store.bucket import WRITE_ID, Bucket
 from speechfleet.store.s3_connection import code_of, is_missing, mapping
 from speechfleet.store.s3_upload import S3Upload
 from speechfleet.store.threads import progressing
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import ObjectTypeDef
 
 READ_BYTES = 1 << 20
 """Bytes that are read of an object before its call counts as going on."""
@@ -80,12 +84,17 @@ class S3Store(Store):
         return info
 
     def _list(self, prefix: str) -> Iterable[str]:
+        return (item["Key"].removeprefix(self._bucket.prefix) for item in self._listed(prefix))
+
+    def _sizes(self, prefix: str) -> Iterable[int]:
+        return (int(item["Size"]) for item in self._listed(prefix))
+
+    def _listed(self, prefix: str) -> Iterable[ObjectTypeDef]:
         bucket = self._bucket
         pages = bucket.client.get_paginator("list_objects_v2").paginate(
             Bucket=bucket.name, Prefix=bucket.path(prefix)
         )
-        paths = (item["Key"] for page in progressing(pages) for item in page.get("Contents", ()))
-        return (path.removeprefix(bucket.prefix) for path in paths)
+        return (item for page in progressing(pages) for item in page.get("Contents", ()))
 
     def _delete(self, key: str) -> None:
         self._bucket.delete(key)

@@ -59,9 +59,8 @@ def test_errors_of_other_modules_have_the_same_root() -> None:
 
 def test_every_class_has_a_code_of_its_own() -> None:
     kinds = [kind for kind in subclasses(SpeechFleetError) if not kind.__name__.startswith("_")]
-    # The code of the provider's quota as well: no call follows before somebody allows more.
-    kinds.remove(NamespaceQuotaExceeded)
-    assert NamespaceQuotaExceeded.code == errors.QuotaExceeded.code
+    kinds.remove(NamespaceQuotaExceeded)  # which says why, and takes it from its only home
+    assert NamespaceQuotaExceeded.code is errors.QuotaExceeded.code
     codes = [kind.code for kind in kinds]
     assert len(set(codes)) == len(codes)
     assert all(re.fullmatch("[a-z][a-z0-9_]+", code) for code in codes)

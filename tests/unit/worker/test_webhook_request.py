@@ -122,6 +122,15 @@ async def test_a_receiver_that_never_answers_is_given_up(monkeypatch: pytest.Mon
             await post(f"http://127.0.0.1:{port}/", b"{}", {}, networks=LOOPBACK)
 
 
+async def test_a_proxy_is_not_used_and_a_failure_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    async with server(b"HTTP/1.1 200 OK\r\n\r\n") as (port, _):
+        url = f"http://127.0.0.1:{port}/"
+        assert (await post(url, b"{}", {}, networks=LOOPBACK)).status == 200
+    with pytest.raises(ReceiverUnreachable, match="HTTPS_PROXY is not used"):
+        await post(url, b"{}", {}, networks=LOOPBACK)
+
+
 async def test_a_certificate_is_checked_against_the_name() -> None:
     authority = trustme.CA()
     tls, ours = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()

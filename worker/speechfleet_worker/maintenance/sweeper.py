@@ -20,6 +20,7 @@ from speechfleet.ledger import keys
 from speechfleet.ledger.skip_on_error import skip_on_error
 from speechfleet.ledger.workers import WorkerInfo
 from speechfleet_worker.maintenance.failure_detector import FailureDetector, LostMessages
+from speechfleet_worker.maintenance.store_recount import StoreRecount
 from speechfleet_worker.synthesis.admission import resume
 from speechfleet_worker.worker import Worker
 
@@ -38,6 +39,10 @@ OFFER_INTERVAL_S = 300.0
 FORGET_INTERVAL_S = 60.0
 FILES_INTERVAL_S = 30.0
 """Between looks for files of clients that have expired."""
+RECOUNT_INTERVAL_S = 20.0
+"""Between looks for namespaces whose bytes in the store are to be measured."""
+BATCHES_INTERVAL_S = 10.0
+"""Between looks for batches whose completion window has ended."""
 
 
 class Sweeper:
@@ -47,6 +52,7 @@ class Sweeper:
         self._worker = worker
         self._context = worker.context
         self._ledger = worker.context.ledger
+        self._recount = StoreRecount(self._ledger.quotas, worker.context.store, worker.boot)
         self._failure_detector = FailureDetector()
         self._lost_messages = LostMessages()
         self._described: tuple[WorkerInfo | None, float] = (None, -math.inf)
@@ -62,6 +68,8 @@ class Sweeper:
                 (self._worker.offer, OFFER_INTERVAL_S),
                 (self._ledger.job_index.forget_expired, FORGET_INTERVAL_S),
                 (self._delete_expired_files, FILES_INTERVAL_S),
+                (self._expire_batches, BATCHES_INTERVAL_S),
+                (self._recount.look, RECOUNT_INTERVAL_S),
             ):
                 group.create_task(_repeat(duty, interval))
             delayed, suspended = self._context.job_delayed, self._context.job_suspended
@@ -141,6 +149,12 @@ class Sweeper:
 
     async def _delete_expired_files(self) -> None:
         await delete_expired_files(self._ledger, self._context.store)
+
+    async def _expire_batches(self) -> None:
+        orders = self._ledger.batch_orders
+        for namespace, id in await orders.overdue():
+            with skip_on_error(f"expire batch {id!r}"):
+                await orders.expire(namespace, id)
 
     async def _describe(self) -> None:
         info, now = self._worker.describe(), asyncio.get_running_loop().time()

@@ -7,6 +7,7 @@ elsewhere a moment later. Redirects are not followed, and of the answer only its
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ Network = IPv4Network | IPv6Network
 TIMEOUT_S = 15.0
 HEAD_BYTES = 16 << 10
 MOST_INTERIM_ANSWERS = 5
+_PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 _PORTS = {"https": 443, "http": 80}
 _NAT64 = IPv6Network("64:ff9b::/96")
 
@@ -51,14 +53,22 @@ async def post(
             addresses = await _addresses(parts, networks)
             return await _exchange(parts, addresses, body, headers, tls)
     except TimeoutError:
-        raise ReceiverUnreachable(f"no answer within {TIMEOUT_S:.0f} s") from None
+        message = f"no answer within {TIMEOUT_S:.0f} s{_about_proxies()}"
+        raise ReceiverUnreachable(message) from None
     except (
         OSError,
         ssl.SSLError,
         asyncio.IncompleteReadError,
         asyncio.LimitOverrunError,
     ) as error:
-        raise ReceiverUnreachable(f"{type(error).__name__}: {error}") from None
+        message = f"{type(error).__name__}: {error}{_about_proxies()}"
+        raise ReceiverUnreachable(message) from None
+
+
+def _about_proxies() -> str:
+    """Return a hint for those who expect a proxy: it would undo the check of addresses."""
+    named = next((name for name in _PROXIES if os.environ.get(name)), None)
+    return f" ({named} is not used: workers connect to receivers themselves)" if named else ""
 
 
 async def _addresses(parts: SplitResult, networks: Sequence[Network]) -> list[str]:

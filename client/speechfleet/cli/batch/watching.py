@@ -9,7 +9,7 @@ from speechfleet.batch.batch import AsyncBatch
 from speechfleet.cli import output
 from speechfleet.cli.batch.progress import duration
 from speechfleet.ledger import BatchStatus
-from speechfleet.ledger.batches import BatchState
+from speechfleet.ledger.batch_status import UNDER_WAY
 
 POLL_INTERVAL_S = 1.0
 
@@ -22,7 +22,7 @@ async def watch_batch(batch: AsyncBatch, *, quiet: bool) -> None:
     began = time.monotonic()
     first = now = await batch.status()
     with output.progress(quiet=quiet) as progress:
-        while now.state is BatchState.OPEN and not _all_ended(now):
+        while now.state in UNDER_WAY and not _all_ended(now):
             progress.update_or_tell(line(first, now, time.monotonic() - began))
             await asyncio.sleep(POLL_INTERVAL_S)
             now = await batch.status()

@@ -6,6 +6,7 @@ So a URL in them is as fresh as the reading, and nothing has to be written when 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from base64 import b64encode
 from collections.abc import AsyncGenerator
@@ -18,10 +19,14 @@ from speechfleet.batch.manifest import Entry
 from speechfleet.batch.remote_manifest import RemoteManifest
 from speechfleet.batch.spool import read_corpus
 from speechfleet.client import AsyncClient
+from speechfleet.corpus.item import Item
 from speechfleet.errors import ObjectMissing
 from speechfleet.gateway.batches.batch_input import ENDPOINT
-from speechfleet.gateway.batches.file_listing import ERRORS, OUTPUT
+from speechfleet.gateway.batches.file_listing import ERRORS, OUTPUT, batch_of_output
+from speechfleet.ledger import BatchState
+from speechfleet.ledger.batch_orders import EXPIRED_CODE, EXPIRED_MESSAGE
 from speechfleet.ledger.batches import item_id
+from speechfleet.ledger.files import StoredFile
 from speechfleet.lifecycle import State
 from speechfleet.store import layout
 from speechfleet.store.long_object import pieces_of
@@ -72,6 +77,9 @@ class BatchOutput:
             async for entries in groups:
                 numbers = numbers or await self._line_numbers(refused)
                 yield _joined([self._failed_entry(entry, numbers) for entry in entries])
+        async with aclosing(self._expired(refused)) as groups:
+            async for lines in groups:
+                yield _joined(lines)
 
     async def size(self, kind: str) -> int:
         """Count the bytes of a file."""
@@ -83,13 +91,7 @@ class BatchOutput:
 
     async def _entries(self, kind: str) -> AsyncGenerator[list[Entry], None]:
         """Yield the last entry of each id that ended so, a part of the manifest at a time."""
-        last: dict[str, int] = {}
-        number = 0
-        async with aclosing(self._manifest().entries()) as parts:
-            async for entries in parts:
-                for entry in entries:
-                    last[entry["id"]] = number
-                    number += 1
+        last = {id: number for id, (number, _) in (await self._last_entries()).items()}
         number = 0
         async with aclosing(self._manifest().entries()) as parts:
             async for entries in parts:
@@ -102,6 +104,38 @@ class BatchOutput:
                 ]
                 for first in range(0, len(wanted), LINES_AT_ONCE):
                     yield wanted[first : first + LINES_AT_ONCE]
+
+    async def _last_entries(self) -> dict[str, tuple[int, State]]:
+        """Return custom_id -> number and state of its last entry in the manifest."""
+        last: dict[str, tuple[int, State]] = {}
+        number = 0
+        async with aclosing(self._manifest().entries()) as parts:
+            async for entries in parts:
+                for entry in entries:
+                    last[entry["id"]] = number, State(entry["state"])
+                    number += 1
+        return last
+
+    async def _expired(self, refused: set[int]) -> AsyncGenerator[list[dict[str, Any]], None]:
+        """Yield the lines that a batch which has expired has not spoken."""
+        client = self._client
+        status = await client.ledger.batches.get(client.namespace, self._id)
+        if status.state is not BatchState.EXPIRED:
+            return
+        last = await self._last_entries()
+        error = {"code": EXPIRED_CODE, "message": EXPIRED_MESSAGE}
+        async with aclosing(self._numbered_items(refused)) as groups:
+            async for items in groups:
+                yield [
+                    self._failed(item.id, self._body(item), {**error, "line": line})
+                    for line, item in items
+                    if last.get(item.id, (0, None))[1] not in STATES.values()
+                ]
+
+    def _body(self, item: Item) -> dict[str, Any]:
+        request = item.request(self._id, {}, self._client.settings.max_text)
+        body = {"model": request.model, "voice": request.voice, "input": item.text}
+        return {**body, "response_format": request.format or "wav", **request.options}
 
     def _manifest(self) -> RemoteManifest:
         client = self._client
@@ -160,20 +194,34 @@ class BatchOutput:
             yield [json.loads(line) for line in lines]
 
     async def _line_numbers(self, refused: set[int]) -> dict[str, int]:
-        """Return custom_id -> line of the input: the corpus has its lines but the refused ones."""
-        client, numbers, line = self._client, dict[str, int](), 0
+        """Return custom_id -> line of the input."""
+        numbers = dict[str, int]()
+        async with aclosing(self._numbered_items(refused)) as groups:
+            async for items in groups:
+                numbers |= {item.id: line for line, item in items}
+        return numbers
+
+    async def _numbered_items(
+        self, refused: set[int]
+    ) -> AsyncGenerator[list[tuple[int, Item]], None]:
+        """Yield the items with the numbers of their lines: those of the input but the refused."""
+        client = self._client
         feed = await client.ledger.feeds.find(client.namespace, self._id)
         if feed is None:
-            return {}
+            return
+        lines = (line for line in itertools.count(1) if line not in refused)
         corpus = read_corpus(client.store, feed.object, 0, feed.size, LINES_AT_ONCE)
         async with aclosing(corpus) as groups:
             async for items, _ in groups:
-                for item in items:
-                    line += 1
-                    while line in refused:
-                        line += 1
-                    numbers[item.id] = line
-        return numbers
+                yield [(next(lines), item) for item in items]
+
+
+def content_of(client: AsyncClient, file: StoredFile, links: Links) -> AsyncGenerator[bytes, None]:
+    """Return the pieces of a file: of an upload, or of what a batch puts out."""
+    if (made_by := batch_of_output(file.id)) is not None:
+        batch, kind = made_by
+        return BatchOutput(client, batch, links).pieces(kind)
+    return pieces_of(client.store, layout.file_object(client.namespace, file.id), 0, file.bytes)
 
 
 def _joined(lines: list[dict[str, Any]]) -> bytes:

@@ -15,8 +15,12 @@ from starlette.responses import Response
 from speechfleet.audio.formats import FORMATS
 from speechfleet.errors import BatchNotFound, InvalidRequest, ObjectMissing
 from speechfleet.gateway.batches.batch_input import ENDPOINT
-from speechfleet.gateway.batches.batch_start import start_batch
-from speechfleet.gateway.batches.batch_view import BatchView, FaceOfBatch, Notes
+from speechfleet.gateway.batches.batch_view import (
+    COMPLETION_WINDOW_S,
+    BatchView,
+    FaceOfBatch,
+    Notes,
+)
 from speechfleet.gateway.batches.file_routes import MAX_LIFETIME_S, MIN_LIFETIME_S
 from speechfleet.gateway.batches.shelf import Shelf
 from speechfleet.gateway.context import CurrentContext
@@ -69,7 +73,7 @@ async def create(
         str | None, Header(description="the same key is the same batch")
     ] = None,
 ) -> Response:
-    """Speak the lines of a file. The file is checked before this answers.
+    """Speak the lines of a file. It is `validating` until the fleet has checked the file.
 
     A batch whose input is invalid has failed, and names the lines. A line that asks for what
     there is not (a voice, an option) goes to the error file, and the others are spoken.
@@ -85,7 +89,9 @@ async def create(
     expiry = order.output_expires_after
     lifetime = None if expiry is None else expiry.seconds
     notes = Notes(file.id, file.filename, order.metadata, lifetime)
-    await start_batch(context, id, notes, shelf.content(file))
+    orders, about = client.ledger.batch_orders, notes.as_about()
+    await orders.announce(client.namespace, id, about, within_s=COMPLETION_WINDOW_S)
+    context.gateway.batch_checks.look()
     return _answer(await shelf.batch(id))
 
 

@@ -12,9 +12,11 @@ from pydantic import BaseModel
 from speechfleet.gateway.batches.batch_input import ENDPOINT
 from speechfleet.gateway.batches.file_listing import ERRORS, OUTPUT, output_id
 from speechfleet.ledger import BatchState, BatchStatus
+from speechfleet.ledger.batch_status import UNDER_WAY
 
 INVALID = "invalid_input"
 """The code of a batch whose input file was refused."""
+COMPLETION_WINDOW_S = 86_400.0
 _NOTE = "openai"
 """The note of a batch that only this face writes."""
 
@@ -64,11 +66,11 @@ class BatchView(BaseModel):
     error_file_id: str | None
     created_at: int
     in_progress_at: int | None
-    expires_at: int | None = None
+    expires_at: int
     finalizing_at: int | None
     completed_at: int | None
     failed_at: int | None
-    expired_at: int | None = None
+    expired_at: int | None
     cancelling_at: int | None
     cancelled_at: int | None
     request_counts: RequestCounts
@@ -117,11 +119,13 @@ class FaceOfBatch:
         if now.state is BatchState.ENDED:
             return True
         is_busy = now.outstanding or now.unread or self.is_fed
-        return now.state is not BatchState.OPEN and not is_busy
+        return now.state not in UNDER_WAY and not is_busy
 
     @property
     def failed_lines(self) -> int:
-        """Count the lines that failed or were refused."""
+        """Count the lines that failed or were refused, or that a batch has expired before."""
+        if self.name == "expired":
+            return self.notes.lines - self.status.succeeded
         return self.status.failed + self.notes.refused
 
     @property
@@ -136,6 +140,10 @@ class FaceOfBatch:
     def name(self) -> BatchStatusName:
         """Return OpenAI's name of its state."""
         match self.status.state:
+            case BatchState.VALIDATING:
+                return "validating"
+            case BatchState.EXPIRED if self.is_over:
+                return "expired"
             case BatchState.ENDED:
                 return "completed"
             case BatchState.CANCELLED:
@@ -149,7 +157,7 @@ class FaceOfBatch:
     def view(self) -> BatchView:
         """Return it as it is answered."""
         now, name = self.status, self.name
-        updated = int(now.updated)
+        updated, opened = int(now.updated), int(now.opened) or None
         at = {state: updated if name == state else None for state in ("completed", "failed")}
         is_cancelled = now.state is BatchState.CANCELLED
         outputs = self.outputs
@@ -163,10 +171,12 @@ class FaceOfBatch:
             output_file_id=output_id(now.id, OUTPUT) if OUTPUT in outputs else None,
             error_file_id=output_id(now.id, ERRORS) if ERRORS in outputs else None,
             created_at=int(now.created),
-            in_progress_at=None if now.code == INVALID else int(now.created),
+            in_progress_at=opened,
+            expires_at=int(now.expires or now.created + COMPLETION_WINDOW_S),
             finalizing_at=updated if name in ("finalizing", "completed") else None,
             completed_at=at["completed"],
             failed_at=at["failed"],
+            expired_at=updated if name == "expired" else None,
             cancelling_at=updated if is_cancelled else None,
             cancelled_at=updated if name == "cancelled" else None,
             request_counts=RequestCounts(

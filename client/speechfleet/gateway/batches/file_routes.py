@@ -86,8 +86,9 @@ async def files(
     after: Annotated[str | None, Query(description="the last id of the page before")] = None,
     order: Literal["asc", "desc"] = "desc",
 ) -> Response:
-    """List files by the time they were made. Output files are there once their batch was seen."""
+    """List files by the time they were made."""
     client, shelf = context.client, Shelf(context)
+    await shelf.list_outputs()
     ids = await client.ledger.files.ids(client.namespace)
     if order == "desc":
         ids.reverse()

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 
 from speechfleet.errors import BatchNotFound
-from speechfleet.gateway.batches.batch_output import BatchOutput, Links
+from speechfleet.gateway.batches.batch_output import BatchOutput, Links, content_of
 from speechfleet.gateway.batches.batch_view import FaceOfBatch, Notes
 from speechfleet.gateway.batches.file_listing import batch_of_output, output_file
 from speechfleet.gateway.context import RequestContext
 from speechfleet.gateway.errors import FileNotFound
 from speechfleet.ledger.files import UNKNOWN_SIZE, StoredFile
-from speechfleet.store import layout
-from speechfleet.store.long_object import pieces_of
 
 
 class Shelf:
@@ -39,7 +37,17 @@ class Shelf:
             known = await self._files.register(self._namespace, file)
             if known.created != file.created and not known.deleted:  # lines were tried again
                 await self._files.resize(self._namespace, file, UNKNOWN_SIZE)
+        if face.is_over:
+            await ledger.batch_orders.listed(self._namespace, id)
         return face
+
+    async def list_outputs(self) -> None:
+        """List the files of all batches that have ended since this was last asked."""
+        for id in await self._client.ledger.batch_orders.unlisted(self._namespace):
+            try:
+                await self.batch(id)
+            except BatchNotFound:
+                await self._client.ledger.batch_orders.listed(self._namespace, id)
 
     async def file(self, id: str) -> StoredFile:
         """Return a file. Raises FileNotFound."""
@@ -61,24 +69,19 @@ class Shelf:
 
     def content(self, file: StoredFile, *, inline: bool = False) -> AsyncGenerator[bytes, None]:
         """Return the pieces of a file. ``inline``: as in `Links`."""
-        if (made_by := batch_of_output(file.id)) is not None:
-            batch, kind = made_by
-            return self.output(batch, inline=inline).pieces(kind)
-        key = layout.file_object(self._namespace, file.id)
-        return pieces_of(self._client.store, key, 0, file.bytes)
+        return content_of(self._client, file, self._links(inline=inline))
 
-    def output(self, batch: str, *, inline: bool = False) -> BatchOutput:
-        """Return the lines that a batch puts out, with URLs for this request's client."""
+    def _links(self, *, inline: bool = False) -> Links:
         base = str(self._context.request.base_url).rstrip("/")
-        links = Links(base, self._context.settings.gateway_redirect, inline)
-        return BatchOutput(self._client, batch, links)
+        return Links(base, self._context.settings.gateway_redirect, inline)
 
     async def _sized(self, file: StoredFile) -> StoredFile:
         made_by = batch_of_output(file.id)
         if file.bytes != UNKNOWN_SIZE or made_by is None:
             return file
         batch, kind = made_by
-        return await self._files.resize(self._namespace, file, await self.output(batch).size(kind))
+        size = await BatchOutput(self._client, batch, self._links()).size(kind)
+        return await self._files.resize(self._namespace, file, size)
 
 
 def _missing(id: str) -> FileNotFound:

@@ -47,6 +47,8 @@ export const api = {
   fleet: (signal) => json("/fleet", { signal }),
   providers: (signal) => json("/fleet/providers", { signal }),
   activity: (signal) => json("/activity", { signal }),
+  quota: (signal) => json("/quota", { signal }),
+  webhooks: (signal) => json("/webhooks", { signal }),
   usage: (days, signal) => json(`/usage?days=${days}`, { signal }),
   batches: (query, signal) => json(`/batches?${new URLSearchParams(query)}`, { signal }),
   batch: (id, signal) => json(`/batches/${encodeURIComponent(id)}`, { signal }),

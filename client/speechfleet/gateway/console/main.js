@@ -11,6 +11,7 @@ import { nowPage } from "./now.js";
 import { searchBy } from "./search.js";
 import { sessionsPage } from "./sessions.js";
 import { speakPage } from "./speak.js";
+import { tenantPage } from "./tenant.js";
 import { usagePage } from "./usage.js";
 
 const PAGES = [
@@ -21,6 +22,7 @@ const PAGES = [
   [/^#\/sessions$/, sessionsPage],
   [/^#\/fleet$/, fleetPage],
   [/^#\/usage$/, usagePage],
+  [/^#\/tenant$/, tenantPage],
   [/^#\/speak$/, speakPage],
   [/^#\/?$/, nowPage],
   [/^/, missingPage],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.websockets import WebSocket
 
@@ -12,7 +13,7 @@ from speechfleet.client import AsyncClient
 from speechfleet.errors import SpeechFleetError
 from speechfleet.gateway.access import CALLER, Caller
 from speechfleet.gateway.context import Gateway
-from speechfleet.gateway.error_responses import body_of, error_response
+from speechfleet.gateway.error_responses import error_response
 from speechfleet.gateway.offered_models import OfferedModels
 from speechfleet.gateway.sockets.json_socket import POLICY, TRY_LATER, JsonSocket, SocketLeft
 from speechfleet.gateway.subprotocols import chosen_subprotocol
@@ -49,9 +50,14 @@ class SocketContext:
 
 
 async def admit(
-    websocket: WebSocket, serve: Callable[[SocketContext, JsonSocket], Awaitable[None]]
+    websocket: WebSocket,
+    serve: Callable[[SocketContext, JsonSocket], Awaitable[None]],
+    error_message: Callable[[SpeechFleetError], dict[str, Any]],
 ) -> None:
-    """Accept a WebSocket and serve it; where it cannot be opened now, answer with the error."""
+    """Accept a WebSocket and serve it; where it cannot be opened now, answer with the error.
+
+    ``error_message``: makes the message of an error, once the socket is open.
+    """
     socket = None
     try:
         context = await SocketContext.of(websocket)
@@ -66,5 +72,5 @@ async def admit(
             await websocket.send_denial_response(error_response(error))
             return
         with suppress(SocketLeft):
-            await socket.send({"type": "error", **body_of(error)})
+            await socket.send(error_message(error))
         await socket.close(TRY_LATER if error.retryable else POLICY)

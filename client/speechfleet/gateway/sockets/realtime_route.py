@@ -16,9 +16,9 @@ from fastapi import APIRouter
 from starlette.websockets import WebSocket
 
 from speechfleet.errors import InvalidRequest, SpeechFleetError
-from speechfleet.gateway.error_responses import body_of
 from speechfleet.gateway.offered_models import ModelInfo
 from speechfleet.gateway.sockets.admission import SocketContext, admit
+from speechfleet.gateway.sockets.error_messages import new_event_id, realtime_error
 from speechfleet.gateway.sockets.json_socket import (
     INTERNAL,
     POLICY,
@@ -48,7 +48,7 @@ async def realtime(websocket: WebSocket, model: str = "") -> None:
         described = (await context.models()).describe(name)
         await RealtimeConversation(context, socket, model, described).run()
 
-    await admit(websocket, serve)
+    await admit(websocket, serve, realtime_error)
 
 
 class RealtimeConversation:
@@ -84,8 +84,7 @@ class RealtimeConversation:
     async def _send(self, type: str, **fields: Any) -> None:
         if type == "response.done":  # the next one may be asked for as soon as this is read
             self._is_speaking = False
-        event_id = f"event_{uuid.uuid4().hex[:20]}"
-        await self._socket.send({"type": type, "event_id": event_id, **fields})
+        await self._socket.send({"type": type, "event_id": new_event_id(), **fields})
 
     # --- events of the client ---------------------------------------------------------------
 
@@ -99,14 +98,10 @@ class RealtimeConversation:
             except NoMessage as error:
                 if self._is_speaking:
                     continue
-                await self._fail(error, None)
+                await self._socket.send(realtime_error(error))
                 return POLICY
             except SpeechFleetError as error:
-                await self._fail(error, event.get("event_id"))
-
-    async def _fail(self, error: SpeechFleetError, event_id: object) -> None:
-        body = body_of(error)["error"]
-        await self._send("error", error={**body, "event_id": event_id})
+                await self._socket.send(realtime_error(error, event.get("event_id")))
 
     async def _take(self, event: dict[str, Any]) -> None:
         match event["type"]:

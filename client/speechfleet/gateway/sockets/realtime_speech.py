@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import Any
 
 from speechfleet.errors import EmptyText, JobCancelled, JobFailed, SpeechFleetError
-from speechfleet.gateway.error_responses import body_of
+from speechfleet.gateway.sockets.error_messages import realtime_error
 from speechfleet.gateway.sockets.json_socket import FRAME_BYTES
 from speechfleet.job import AsyncJob
 
@@ -50,8 +50,9 @@ class RealtimeSpeech:
             status, details = "cancelled", {"type": "cancelled", "reason": "client_cancelled"}
         except SpeechFleetError as error:
             if not (isinstance(error, JobFailed) and error.code == EmptyText.code):
-                status, details = "failed", {"type": "failed", "error": body_of(error)["error"]}
-                await self._send("error", **body_of(error))
+                message = realtime_error(error)
+                status, details = "failed", {"type": "failed", "error": message["error"]}
+                await self._send("error", error=message["error"])
         transcript = self._text if status == "completed" else self._text[: self._sent_text]
         await self._send("response.output_audio.done", **part)
         await self._send("response.output_audio_transcript.done", **part, transcript=transcript)

@@ -14,6 +14,7 @@ from starlette.websockets import WebSocket
 
 from speechfleet.errors import InvalidRequest, SpeechFleetError
 from speechfleet.gateway.sockets.admission import SocketContext, admit
+from speechfleet.gateway.sockets.error_messages import text_error
 from speechfleet.gateway.sockets.json_socket import (
     INTERNAL,
     POLICY,
@@ -24,7 +25,7 @@ from speechfleet.gateway.sockets.json_socket import (
     SocketLeft,
 )
 from speechfleet.gateway.sockets.text_config import TextConfig
-from speechfleet.gateway.sockets.utterance import Utterance, error_message
+from speechfleet.gateway.sockets.utterance import Utterance
 
 router = APIRouter()
 MAX_UTTERANCES = 8
@@ -38,7 +39,7 @@ async def speak_text(websocket: WebSocket, resume: str = "", offset: int = 0) ->
     async def serve(context: SocketContext, socket: JsonSocket) -> None:
         await TextConversation(context, socket, resume, max(0, offset)).run()
 
-    await admit(websocket, serve)
+    await admit(websocket, serve, text_error)
 
 
 class TextConversation:
@@ -92,10 +93,10 @@ class TextConversation:
             except NoMessage as error:
                 if is_configured and self._is_speaking:
                     continue
-                await self._socket.send(error_message(error))
+                await self._socket.send(text_error(error))
                 return POLICY
             except SpeechFleetError as error:
-                await self._socket.send(error_message(error))
+                await self._socket.send(text_error(error))
                 if self._config is None:
                     return TRY_LATER if error.retryable else POLICY
 

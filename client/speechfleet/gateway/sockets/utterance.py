@@ -10,6 +10,7 @@ from typing import Any
 
 from speechfleet.errors import IllegalText, SpeechFleetError, TextTooLong
 from speechfleet.gateway.sockets.admission import SocketContext
+from speechfleet.gateway.sockets.error_messages import text_error
 from speechfleet.gateway.sockets.json_socket import JsonSocket
 from speechfleet.gateway.sockets.sentence_events import SentenceEvents
 from speechfleet.gateway.sockets.text_config import TextConfig
@@ -198,11 +199,5 @@ class Utterance:
             return
         self._is_failure_sent = True
         fields = {"partial_audio": True, "action": "discard"} if events.is_within_sentence else {}
-        await self._socket.send({**error_message(self._failure), **self._about, **fields})
+        await self._socket.send({**text_error(self._failure), **self._about, **fields})
         await events.end(failed=True)
-
-
-def error_message(error: SpeechFleetError) -> dict[str, Any]:
-    """Return the message of an error."""
-    about = {"code": error.code, "message": error.message, "retryable": error.retryable}
-    return {"type": "error", **about}

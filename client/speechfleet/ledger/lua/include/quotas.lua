@@ -79,6 +79,7 @@ local function quotas()
     local function over(name, taken, more, unit)
       local limit = limits[name] and limits[name] * (unit or 1)
       if limit and more > 0 and taken + more > limit then
+        change_sums('refused_' .. name, 1)
         return {'quota', name, string.format('%.17g', limits[name]),
           string.format('%.17g', taken / (unit or 1)), string.format('%.17g', more / (unit or 1)),
           string.format('%d', at)}

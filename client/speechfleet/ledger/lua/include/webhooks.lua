@@ -15,6 +15,7 @@ local function webhooks()
     local before = redis.call('HGET', events, subject)
     redis.call('HSET', events, subject, before and before .. '\n' .. line or line)
     redis.call('ZADD', WEBHOOK_DUE .. hook, 'NX', at, subject)
+    redis.call('ZADD', WEBHOOK_SINCE .. hook, 'NX', at, subject)
     redis.call('SADD', WEBHOOKS_PENDING, hook)
   end
 
@@ -45,10 +46,18 @@ local function webhooks()
     if rest == '' then
       redis.call('HDEL', WEBHOOK_EVENTS .. hook, subject)
       redis.call('ZREM', WEBHOOK_DUE .. hook, subject)
+      redis.call('ZREM', WEBHOOK_SINCE .. hook, subject)
     else
+      local _, since = first_event(rest)
+      redis.call('ZADD', WEBHOOK_SINCE .. hook, since, subject)
       redis.call('HSET', WEBHOOK_EVENTS .. hook, subject, rest)
       redis.call('ZADD', WEBHOOK_DUE .. hook, at, subject)
     end
+  end
+
+  -- Count what came of events: "sent", "failed" (tries), "dead".
+  local function count_outcome(hook, outcome)
+    redis.call('HINCRBY', WEBHOOK_COUNTS .. hook, outcome, 1)
   end
 
   -- Keep an event that is not sent any more, until somebody replays it.
@@ -56,8 +65,9 @@ local function webhooks()
     local letter = cjson.encode({event = event, subject = subject, reason = reason, at = at})
     redis.call('LPUSH', WEBHOOK_DEAD .. hook, letter)
     redis.call('LTRIM', WEBHOOK_DEAD .. hook, 0, DEAD_LETTERS - 1)
+    count_outcome(hook, 'dead')
   end
 
   return {append = append_event, queue = queue_event, first = first_event, drop = drop_first,
-    bury = bury_event}
+    bury = bury_event, count = count_outcome}
 end

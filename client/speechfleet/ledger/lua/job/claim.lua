@@ -96,7 +96,7 @@ if not (state == 'RUNNING' and owner == token) then
     -- What stopped the batch would stop this item too: it goes back to whoever feeds the batch.
     local batch_state, code, reason =
       unpack(redis.call('HMGET', BATCH .. batch, 'state', 'code', 'message'))
-    if batch_state == 'stopped' or batch_state == 'cancelled' then
+    if batch_state == 'stopped' or batch_state == 'cancelled' or batch_state == 'expired' then
       cancel(state, now(), code or 'cancelled', reason or 'its batch was cancelled')
       return {'refused', 'its batch is ' .. batch_state}
     end

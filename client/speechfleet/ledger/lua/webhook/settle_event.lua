@@ -17,6 +17,7 @@ local tries, since, event, rest = webhooks().first(lines)
 if cjson.decode(event).id ~= id then
   return 0
 end
+webhooks().count(hook, outcome == 'delivered' and 'sent' or 'failed')
 if outcome == 'later' then
   local line = string.format('%d %d %s', tries + 1, since, event)
   redis.call('HSET', WEBHOOK_EVENTS .. hook, subject, rest == '' and line or line .. '\n' .. rest)

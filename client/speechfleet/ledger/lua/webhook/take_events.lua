@@ -12,7 +12,8 @@ local PAGE = 1000 -- events of a disabled webhook that one call buries
 local due, events = WEBHOOK_DUE .. hook, WEBHOOK_EVENTS .. hook
 local encoded = redis.call('HGET', WEBHOOKS .. NAMESPACE, string.match(hook, '/(.*)$'))
 if not encoded then
-  redis.call('UNLINK', due, events, WEBHOOK_DEAD .. hook)
+  redis.call('UNLINK', due, events, WEBHOOK_DEAD .. hook, WEBHOOK_SINCE .. hook,
+    WEBHOOK_COUNTS .. hook)
   redis.call('SREM', WEBHOOKS_PENDING, hook)
   return {}
 end

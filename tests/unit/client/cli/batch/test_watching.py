@@ -10,8 +10,7 @@ import pytest
 
 from speechfleet.batch.batch import AsyncBatch
 from speechfleet.cli.batch import watching
-from speechfleet.ledger import BatchStatus
-from speechfleet.ledger.batches import BatchState
+from speechfleet.ledger import BatchState, BatchStatus
 
 NOW = BatchStatus(
     id="spring", state=BatchState.OPEN, code="", message="", created=0.0, updated=0.0, window=10,
