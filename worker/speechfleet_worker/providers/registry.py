@@ -85,12 +85,6 @@ def preload(names: Iterable[str], settings: Settings) -> None:
             import_module(built_in.sdk)
 
 
-def adapter_of(name: str, settings: Settings) -> str:
-    """Return the built-in provider whose adapter serves this one; "" for a class of one's own."""
-    found = _Provider.find(name, settings).built_in
-    return next((each for each, built_in in BUILT_IN.items() if built_in is found), "")
-
-
 def capabilities(model: str, settings: Settings) -> Capabilities:
     """Describe a model. Raises UnknownModel; MisconfiguredError for a class of one's own."""
     provider, name = split(model)
