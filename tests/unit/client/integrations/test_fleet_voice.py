@@ -12,7 +12,7 @@ import sys
 import speechfleet.integrations.fleet_voice
 from speechfleet.audio.resampling import Resampler
 known = set(sys.modules)
-Resampler(22_050, 24_000)
+Resampler(22_050, 24_000).push(bytes(4_800))
 print(sorted(set(sys.modules) - known))
 """
     done = subprocess.run(
