@@ -19,6 +19,9 @@ from speechfleet.loop_client import shared_client
 from speechfleet.session import AsyncSession
 from speechfleet.settings import settings
 
+with contextlib.suppress(ImportError):
+    import numpy  # noqa: F401  # by the first audio that is resampled it would be too late
+
 STOP_TIMEOUT_S = 2.0
 """Seconds that stopping a speech may take; a session whose client is silent ends by itself."""
 SILENCE_S = 0.02
