@@ -40,7 +40,7 @@ test-latest: $(VENV)/.dev ## The tests of frameworks with the newest release of 
 	@exec $(VENV)/latest/bin/python -m pytest -q -W default::DeprecationWarning \
 		tests/unit/client/integrations $(wildcard tests/acceptance/test_agentscope*.py \
 		tests/acceptance/test_livekit*.py tests/acceptance/test_pipecat*.py \
-		tests/acceptance/test_voice_examples.py)
+		tests/acceptance/test_spoken_chains.py)
 
 test-fast: $(VENV)/.dev ## The tests that take seconds
 	@exec $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" tests/unit tests/conformance
@@ -139,7 +139,7 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 
 , := ,
 define install
-echo "Installing speechfleet[$(1)] into $(VENV) ..."; \
+echo "Installing speechfleet[$(1)] into $(VENV), which takes a minute or two ..."; \
 if [ -n "$(UV)" ]; then set -- "$(UV)" pip install --quiet --python $(BIN)/python; \
 else set -- $(BIN)/python -m pip install --quiet --disable-pip-version-check; \
 	if [ "$(1)" = dev ] && "$$@" uv && $(DEV_UV) pip install --quiet --python $(BIN)/python \

@@ -46,8 +46,8 @@ def _usage(name: str, command: Any) -> str:
     words = [name]
     for parameter in command.params:
         if not _is_option(parameter):
-            shown = _metavar(parameter)
-            words.append(shown if parameter.required or shown[:1] == "[" else f"[{shown}]")
+            shown = _metavar(parameter) + "..." * (parameter.nargs != 1)
+            words.append(shown if parameter.required else f"[{shown}]")
     if any(_is_option(parameter) for parameter in command.params):
         words.append("[options]")
     return f"```text\n{' '.join(words)}\n```"

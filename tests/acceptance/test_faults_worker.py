@@ -138,7 +138,8 @@ async def test_a_drained_worker_hands_over_at_a_segment_boundary(tmp_path: Path)
                 for id, lines in {**long, **short}.items()
             ]
             await stage.ledger.until("end", [t[0] for t in long.values()], 6)
-            [leaver, _] = stage.fleet.workers
+            boots = {(await client.job(id).record()).boot for id in long}
+            leaver = next(each for each in stage.fleet.workers if each.boot_id in boots)
             leaver.kill(signal.SIGTERM)
             async with asyncio.timeout(60):
                 while not any(w.draining for w in await client.ledger.workers.workers()):

@@ -23,7 +23,7 @@ from tests.support.stage import gather
 ENDPOINTS = ("paused", "shut", "free")
 WORKERS, SLOTS = 2, 2
 """And slots of each worker."""
-PAUSED = 120
+PAUSED = 80
 """Jobs at an endpoint that refuses the 20th call."""
 
 

@@ -1,9 +1,9 @@
-"""One fault in mid-sentence, under three frameworks: the fleet beside their own OpenAI plugins.
+"""One fault in mid-sentence, under three frameworks: the fleet beside their own plugins.
 
     .venv/bin/python -m tests.benchmarks.bench_voice_agent_faults
 
 Both speak the same three sentences by the same wire server, which plays the fault in the second
-one. AgentScope's model asks for the whole reply in one call: the fault is at the same place there.
+one. AgentScope's models ask for the whole reply in one call: the fault is at the same place there.
 Each row says how much was heard, what of it twice, and how long the listener waited.
 """
 
@@ -14,17 +14,19 @@ import logging
 import sys
 import tempfile
 from base64 import b64decode
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from pathlib import Path
+from threading import Thread
 
-from agentscope.credential import OpenAICredential
+import dashscope
+from agentscope.credential import DashScopeCredential, OpenAICredential
 from agentscope.event import DataBlockDeltaEvent, DataBlockStartEvent
 from agentscope.message import UserMsg
 from agentscope.middleware import MiddlewareBase, TTSMiddleware
-from agentscope.tts import OpenAITTSModel
+from agentscope.tts import DashScopeTTSModel, OpenAITTSModel
 from livekit.agents import tts
 from livekit.plugins import openai as livekit_openai
 from loguru import logger
@@ -38,8 +40,9 @@ from speechfleet.embedded import EmbeddedFleet
 from speechfleet.integrations.agentscope import FleetTTSMiddleware
 from speechfleet.integrations.livekit import FleetTTS
 from speechfleet.integrations.pipecat import FleetTTSService
+from speechfleet_worker.testing.dashscope_server import DashScopeServer
 from speechfleet_worker.testing.openai_server import OpenAIServer
-from speechfleet_worker.testing.wire import Fault, speech
+from speechfleet_worker.testing.wire import Fault, WireServer, speech
 from tests.support.agentscope_agents import Script, agent, writing
 from tests.support.livekit_agent import talking
 from tests.support.pipecat_bot import calling
@@ -47,6 +50,7 @@ from tests.support.playback import Playback
 
 MODEL = "gpt-4o-mini-tts"
 VOICE = "alloy"
+DASHSCOPE_MODEL, DASHSCOPE_VOICE = "qwen3-tts-flash", "Cherry"
 MILLISECONDS = 40
 PATIENCE_S = 45.0
 """Seconds after which the listener hangs up."""
@@ -118,7 +122,7 @@ class Outcome:
         heard = heard or f"{lost:.1f} s lost, {again:.1f} s twice"
         pause = f"{self.playback.longest_pause:.1f} s"
         hung = ", then silent" if self.hung else ""
-        return f"{name:52} {heard:28} {pause + hung:>22} {self.errors:>8}"
+        return f"{name:60} {heard:28} {pause + hung:>22} {self.errors:>8}"
 
     @property
     def healed(self) -> bool:
@@ -149,6 +153,23 @@ async def under_agentscope(middleware: MiddlewareBase) -> Outcome:
     except Exception:  # noqa: BLE001 # whatever their model raises ends the reply
         errors = 1
     return Outcome(playback, errors, hung)
+
+
+async def beside_this_loop(middleware: MiddlewareBase) -> Outcome:
+    """Hear a model that blocks the event loop on which it is called."""
+    outcome = Outcome(Playback(), 0, hung=True)
+
+    async def hear() -> None:
+        try:
+            await _hear(middleware, outcome.playback)
+        except Exception:  # noqa: BLE001 # whatever it raises ends the reply
+            outcome.errors = 1
+        outcome.hung = False
+
+    listener = Thread(target=lambda: asyncio.run(hear()), daemon=True)
+    listener.start()
+    await asyncio.to_thread(listener.join, PATIENCE_S)
+    return outcome
 
 
 async def _hear(middleware: MiddlewareBase, playback: Playback) -> None:
@@ -188,46 +209,76 @@ def their_agentscope(server: OpenAIServer) -> MiddlewareBase:
     return TTSMiddleware(OpenAITTSModel(credential, MODEL, parameters))
 
 
+def their_dashscope(server: DashScopeServer) -> MiddlewareBase:
+    dashscope.base_http_api_url = server.base_url
+    credential = DashScopeCredential(name="x", api_key=SecretStr("x"))
+    parameters = DashScopeTTSModel.Parameters(voice=DASHSCOPE_VOICE)
+    return TTSMiddleware(DashScopeTTSModel(credential, DASHSCOPE_MODEL, parameters))
+
+
+@dataclass(frozen=True)
+class Side:
+    """Who speaks, and by which server. ``in_one_call``: it asks for all sentences at once."""
+
+    name: str
+    server: WireServer
+    speak: Callable[[], Awaitable[Outcome]]
+    in_one_call: bool = False
+
+    def script(self, fault: Fault | None) -> None:
+        self.server.script(*([in_one_call(fault)] if self.in_one_call else [None, fault]))
+
+
+def sides(openai: OpenAIServer, qwen: DashScopeServer, client: AsyncClient) -> Iterator[Side]:
+    """Yield ours and theirs, by pairs."""
+    model = f"openai/{MODEL}"
+    yield Side("LiveKit, FleetTTS", openai, lambda: under_livekit(
+        FleetTTS(model, voice=VOICE, client=client, cache=False)
+    ))  # fmt: skip
+    yield Side("LiveKit, its OpenAI plugin", openai, lambda: under_livekit(their_livekit(openai)))
+    yield Side("Pipecat, FleetTTSService", openai, lambda: under_pipecat(
+        FleetTTSService(model=model, voice=VOICE, client=client, cache=False)
+    ))  # fmt: skip
+    yield Side("Pipecat, its OpenAI service", openai, lambda: under_pipecat(their_pipecat(openai)))
+    yield Side("AgentScope, FleetTTSMiddleware", openai, lambda: under_agentscope(
+        FleetTTSMiddleware(model, VOICE, client, cache=False)
+    ))  # fmt: skip
+    yield Side("AgentScope, its OpenAI model", openai, lambda: under_agentscope(
+        their_agentscope(openai)
+    ), in_one_call=True)  # fmt: skip
+    yield Side("AgentScope, FleetTTSMiddleware, Qwen", qwen, lambda: under_agentscope(
+        FleetTTSMiddleware(f"dashscope/{DASHSCOPE_MODEL}", DASHSCOPE_VOICE, client, cache=False)
+    ))  # fmt: skip
+    yield Side("AgentScope, its DashScope model", qwen, lambda: beside_this_loop(
+        their_dashscope(qwen)
+    ), in_one_call=True)  # fmt: skip
+
+
 @asynccontextmanager
-async def stage() -> AsyncIterator[tuple[OpenAIServer, AsyncClient]]:
-    """The wire server, and a client of a fleet that speaks by it."""
+async def stage() -> AsyncIterator[list[Side]]:
+    """All sides: the wire servers, and a client of a fleet that speaks by them."""
     with (
-        OpenAIServer(milliseconds=MILLISECONDS, pace=0.5).thread() as server,
+        OpenAIServer(milliseconds=MILLISECONDS, pace=0.5).thread() as openai,
+        DashScopeServer(milliseconds=MILLISECONDS, pace=0.5).thread() as qwen,
         tempfile.TemporaryDirectory() as folder,
-        EmbeddedFleet(Path(folder), environ=server.environment(), lanes=["session"]) as fleet,
+        EmbeddedFleet(
+            Path(folder), environ=openai.environment() | qwen.environment(), lanes=["session"]
+        ) as fleet,
     ):
         async with AsyncClient(redis_url=fleet.redis_url, store=fleet.store_url) as client:
-            yield server, client
+            yield list(sides(openai, qwen, client))
 
 
 async def measure() -> int:
     failed = 0
-    async with stage() as (server, client):
-        model = f"openai/{MODEL}"
-        sides: dict[str, Callable[[], Awaitable[Outcome]]] = {
-            "LiveKit, FleetTTS": lambda: under_livekit(
-                FleetTTS(model, voice=VOICE, client=client, cache=False)
-            ),
-            "LiveKit, its OpenAI plugin": lambda: under_livekit(their_livekit(server)),
-            "Pipecat, FleetTTSService": lambda: under_pipecat(
-                FleetTTSService(model=model, voice=VOICE, client=client, cache=False)
-            ),
-            "Pipecat, its OpenAI service": lambda: under_pipecat(their_pipecat(server)),
-            "AgentScope, FleetTTSMiddleware": lambda: under_agentscope(
-                FleetTTSMiddleware(model, VOICE, client, cache=False)
-            ),
-            "AgentScope, its OpenAI model": lambda: under_agentscope(their_agentscope(server)),
-        }
-        print(f"{'':52} {'heard':28} {'longest pause':>22} {'errors':>8}")
+    async with stage() as all_sides:
+        print(f"{'':60} {'heard':28} {'longest pause':>22} {'errors':>8}")
         for name, fault in FAULTS.items():
-            for side, speak in sides.items():
-                if "its OpenAI model" in side:
-                    server.script(in_one_call(fault))
-                else:
-                    server.script(None, fault)
-                outcome = await speak()
-                print(outcome.row(f"{name}: {side}"), flush=True)
-                failed += "Fleet" in side and not outcome.healed
+            for side in all_sides:
+                side.script(fault)
+                outcome = await side.speak()
+                print(outcome.row(f"{name}: {side.name}"), flush=True)
+                failed += "Fleet" in side.name and not outcome.healed
     return int(failed > 0)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import json
+import subprocess
+import sys
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
 
 from speechfleet_worker.testing.openai_server import OpenAIServer
 from speechfleet_worker.testing.wire import Call
@@ -28,21 +29,22 @@ def stamping_server(*, milliseconds: int, pace: float) -> Iterator[dict[str, str
 
     A provider that shared this process' interpreter would hold up whoever listens in it.
     """
-    ours, theirs = multiprocessing.Pipe()
-    # Spawned: a fork would copy the threads' locks of whatever this process has imported.
-    process = multiprocessing.get_context("spawn").Process(
-        target=_serve, args=(theirs, milliseconds, pace), daemon=True
-    )
-    process.start()
-    try:
-        yield ours.recv()
-    finally:
-        ours.send(None)
-        process.join()
+    command = [sys.executable, "-m", __name__, str(milliseconds), str(pace)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield json.loads(process.stdout.readline())
+        finally:
+            process.stdin.close()
 
 
-def _serve(pipe: Connection, milliseconds: int, pace: float) -> None:
+def _serve(milliseconds: int, pace: float) -> None:
     server = StampingServer(milliseconds=milliseconds, pace=pace)
     with server.thread():
-        pipe.send(server.environment())
-        pipe.recv()
+        print(json.dumps(server.environment()), flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    _serve(int(sys.argv[1]), float(sys.argv[2]))

@@ -220,7 +220,7 @@ async def submit(client: AsyncClient, id: str, texts: Sequence[str], **order: An
     return await client.submit(msg, **{"model": MODEL, **order})
 
 
-async def gather(*work: Awaitable[T], within: float = 60.0) -> list[T]:
+async def gather(*work: Awaitable[T], within: float = 120.0) -> list[T]:
     """All of it, in time."""
     async with asyncio.timeout(within):
         return list(await asyncio.gather(*work))

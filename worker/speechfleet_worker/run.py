@@ -91,11 +91,10 @@ def run(
     loop = LoopThread()
     loop.run(check_store(settings))
     slots = Slots(settings, lanes, assignment.providers)
+    begin_rehearsal(settings, assignment)
     worker = loop.run(start_worker(settings, boot, assignment, slots))
     if assignment.serves_sessions:
         loop.start(worker.nudges.run())
-    # Beside the first jobs: a worker that waited for it would be there later for all of them.
-    threading.Thread(target=rehearse, args=(assignment.providers, settings), daemon=True).start()
     heartbeat = start_heartbeat(settings, worker, loop)
     celery_worker = wire_celery(settings, assignment, worker, loop, events=events)
 
@@ -120,6 +119,16 @@ def prepare(
     ready = _select(availability, providers)
     registry.preload(ready, settings)
     return Assignment(tuple(lanes), tuple(ready), availability)
+
+
+def begin_rehearsal(settings: Settings, assignment: Assignment) -> None:
+    """Make the providers' first calls, beside the first jobs; before sessions, which are heard."""
+    rehearsal = threading.Thread(
+        target=rehearse, args=(assignment.providers, settings), daemon=True
+    )
+    rehearsal.start()
+    if assignment.serves_sessions:
+        rehearsal.join()
 
 
 def with_listeners(settings: Settings) -> Settings:
@@ -202,7 +211,7 @@ def wire_celery(
 
     own_queue = [keys.worker(worker.boot)] if assignment.serves_sessions else []
     queues = [*assignment.queues, *own_queue]
-    app = make_app(settings, queues, boot=worker.boot, events=events, is_open=slots.is_open)
+    app = make_app(settings, queues, boot=worker.boot, events=events, room=slots.room)
     # Celery warns of root because of pickle; this app takes nothing but JSON.
     warnings.simplefilter("ignore", SecurityWarning)
     signals.worker_ready.connect(ready, weak=False)

@@ -38,7 +38,10 @@ class OutputFolder:
 
     def __init__(self, path: Path) -> None:
         """Raises InvalidRequest where another process fills it, OSError where it cannot."""
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise InvalidRequest(f"{path} is a file: name a folder for the audio") from None
         self.path = path
         self._lock = os.open(path / ABOUT, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from speechfleet.cli import output
 from speechfleet.client import AsyncClient
 from speechfleet.embedded import EmbeddedFleet, EmbeddedValkey, default_folder
 from speechfleet.embedded.data_folder import close_to_others
@@ -19,6 +20,7 @@ from speechfleet.settings import Settings
 T = TypeVar("T")
 FOLDER_TIMEOUT_S = 60.0
 """Seconds to wait for another user of the embedded fleet's folder."""
+STARTING = "joining the fleet of this machine, or bringing one up ..."
 Work = Callable[[AsyncClient], Awaitable[T]]
 
 
@@ -29,31 +31,42 @@ def on_fleet(
     revive: bool = False,
     workers: int = 1,
     sessions: bool = False,
+    quiet: bool = False,
 ) -> T:
     """Run ``work`` with a client of the command's fleet; see `settings_of_fleet`."""
     with settings_of_fleet(
-        start=start, revive=revive, workers=workers, sessions=sessions
+        start=start, revive=revive, workers=workers, sessions=sessions, quiet=quiet
     ) as settings:
         return asyncio.run(_with_client(settings, work))
 
 
 @contextmanager
 def settings_of_fleet(
-    *, start: bool = False, revive: bool = False, workers: int = 1, sessions: bool = False
+    *,
+    start: bool = False,
+    revive: bool = False,
+    workers: int = 1,
+    sessions: bool = False,
+    quiet: bool = False,
 ) -> Iterator[Settings]:
     """Yield the settings of the environment's fleet, else of this user's embedded fleet.
 
     ``start``: bring that up, with so many workers, where none runs; ``revive``: only if it ever
     ran. Otherwise its server alone is brought up, if it ever ran, to look up what it did. If it
     never ran, the settings stay without a fleet. ``sessions``: with a worker that holds
-    realtime sessions.
+    realtime sessions. ``quiet``: a terminal is not told that a fleet starts.
     """
     settings = Settings.load()
     folder = default_folder()
     if settings.redis_url is not None:
         yield settings
     elif start or (revive and _has_run(folder)):
-        with running_fleet(settings, folder, workers=workers, sessions=sessions) as embedded:
+        with ExitStack() as stack:
+            with output.progress(quiet=quiet) as progress:
+                progress.update(STARTING)
+                embedded = stack.enter_context(
+                    running_fleet(settings, folder, workers=workers, sessions=sessions)
+                )
             yield embedded
     elif folder is not None and _has_run(folder):
         with _server_only(settings, folder) as embedded:
@@ -133,7 +146,14 @@ async def check_served(client: AsyncClient, model: str) -> None:
     ]
     if reasons and all(reasons):
         raise MisconfiguredError(
-            f"no worker of this fleet is ready for {provider!r}: {reasons[0]}, in the environment "
-            f"in which its workers start, and start them again ({start_command()})",
+            f"no worker of this fleet is ready for {provider!r}: {reasons[0]}, "
+            f"{_where_they_start()}",
             code="not_served",
         )
+
+
+def _where_they_start() -> str:
+    """Tell where the workers of this command's fleet get a package or a key from."""
+    if Settings.load().redis_url is None:
+        return "then run this command again; where `speechfleet up` runs, end and start it first"
+    return f"where its workers start, and start them again ({start_command()})"

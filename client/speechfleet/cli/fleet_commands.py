@@ -13,7 +13,7 @@ import typer
 
 from speechfleet.cli import options, output
 from speechfleet.cli.completion import complete_model
-from speechfleet.cli.connect import on_fleet
+from speechfleet.cli.connect import on_fleet, start_command
 from speechfleet.client import AsyncClient
 from speechfleet.embedded import EmbeddedFleet
 from speechfleet.embedded.home import join_home_fleet, settings_of
@@ -82,6 +82,7 @@ def workers(as_json: options.AsJson = False) -> None:
                 for worker in alive
             ],
             rare=("version", "pid", "host"),
+            nothing=f"no worker is alive: {start_command()} starts one",
         )  # fmt: skip
         if missing := _not_ready(alive):
             output.say("")
@@ -129,7 +130,7 @@ def _breaker_row(breaker: Breaker) -> tuple[str, ...]:
 
 def drain(
     boot: Annotated[
-        str | None, typer.Argument(metavar="[BOOT]", help="The worker's boot id, see `workers`.")
+        str | None, typer.Argument(metavar="BOOT", help="The worker's boot id, see `workers`.")
     ] = None,
     everyone: Annotated[bool, options.flag("--all", help="All workers of the fleet.")] = False,
     as_json: options.AsJson = False,
@@ -164,7 +165,7 @@ def reset(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="[MODEL]",
+            metavar="MODEL",
             help="provider/model, see `workers`.",
             show_default=False,
             autocompletion=complete_model,

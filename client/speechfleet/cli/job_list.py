@@ -142,6 +142,7 @@ def _print_jobs(found: list[Status]) -> None:
             for job in found
         ],
         rare=("since (UTC)", "voice", "speech", "model"),
+        nothing="no job is listed",
     )  # fmt: skip
 
 
@@ -160,4 +161,5 @@ def _print_sessions(found: list[Status]) -> None:
             for job in found
         ],
         rare=("since (UTC)", "voice", "speech", "model"),
+        nothing="no session is open",
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
@@ -181,23 +182,29 @@ def usage(day: Day = None, as_json: options.AsJson = False) -> None:
             limits = quota_view(await client.quota())
             output.emit({"day": wanted.isoformat(), "models": models, "quota": limits})
             return
-        if not sums:
+        used = used_models(sums)
+        if not used:
             output.tell(f"no speech was made on {wanted.isoformat()} (UTC).")
         names = ("characters", "billed", "cached", "calls", "tokens_in", "tokens_out")
-        if sums:
+        if used:
             output.table(
-                ("model", *names, "seconds", "cost"),
+                ("model", *(name.replace("_", " ") for name in names), "seconds", "cost"),
                 [
                     (model, *(f"{each.get(name, 0):,}" for name in names),
                      f"{each.get('seconds', 0):,.1f}", _cost(costs[model]))
-                    for model, each in sorted(sums.items())
+                    for model, each in sorted(used.items())
                 ],
-                rare=("tokens_out", "tokens_in", "calls", "cached", "seconds"),
+                rare=("tokens out", "tokens in", "calls", "cached", "seconds"),
             )  # fmt: skip
         if (quota := await client.quota()) is not None:
             print_quota(quota)
 
     on_fleet(work)
+
+
+def used_models(sums: Mapping[str, Mapping[str, float]]) -> dict[str, Mapping[str, float]]:
+    """Return the models that spoke or were called: a name that was refused has sums of nothing."""
+    return {model: each for model, each in sums.items() if any(each.values())}
 
 
 def _cost(cost: float | None) -> str:

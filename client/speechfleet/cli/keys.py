@@ -94,6 +94,7 @@ def list_(as_json: options.AsJson = False) -> None:
                 for key in found
             ],
             rare=("made (UTC)", "hash"),
+            nothing="this namespace has no keys: `speechfleet keys make NAME` makes one",
         )  # fmt: skip
 
     on_fleet(work)

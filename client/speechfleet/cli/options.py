@@ -39,13 +39,14 @@ AsJson = Annotated[bool, flag("--json", help="Print one JSON object.")]
 Quiet = Annotated[bool, flag("--quiet", "-q", help="No progress on stderr.")]
 TextArgument = Annotated[
     str | None,
-    typer.Argument(metavar="[TEXT]", help="What to say; - or nothing: read from stdin."),
+    typer.Argument(metavar="TEXT", help="What to say; - or nothing: read from stdin."),
 ]
 Model = Annotated[
     str | None,
     typer.Option(
         "--model",
         "-m",
+        metavar="MODEL",
         help=f"provider/model. Default: {DEFAULT_MODEL}, which needs no key: hibari for English, "
         "espeak-ng for other languages.",
         show_default=False,
@@ -57,6 +58,7 @@ Voice = Annotated[
     typer.Option(
         "--voice",
         "-v",
+        metavar="VOICE",
         help="One of the model's voices. Default: the model's.",
         show_default=False,
     ),
@@ -66,6 +68,7 @@ Voices = Annotated[
     typer.Option(
         "--voice",
         "-v",
+        metavar="VOICE",
         help="One of the model's voices. Default: the model's. "
         "Of a dialogue NAME=VOICE or NAME=MODEL:VOICE, for each speaker.",
         show_default=False,
@@ -85,6 +88,7 @@ Format = Annotated[
     typer.Option(
         "--format",
         "-f",
+        metavar="FORMAT",
         help=f"{', '.join(FORMATS)}. Default: by the name of the output, else wav.",
         show_default=False,
     ),
@@ -93,6 +97,7 @@ MsgId = Annotated[
     str | None,
     typer.Option(
         "--id",
+        metavar="ID",
         help="The msg.id; the same id with the same request is the same job.",
         show_default=False,
     ),
@@ -100,10 +105,15 @@ MsgId = Annotated[
 SessionId = Annotated[
     str | None,
     typer.Option(
-        "--id", help="The msg.id, under which others can listen to it.", show_default=False
+        "--id",
+        metavar="ID",
+        help="The msg.id, under which others can listen to it.",
+        show_default=False,
     ),
 ]
-Lane = Annotated[str, typer.Option("--lane", help="live, or batch for what can wait.")]
+Lane = Annotated[
+    str, typer.Option("--lane", metavar="LANE", help="live, or batch for what can wait.")
+]
 Options = Annotated[
     list[str] | None,
     typer.Option(
@@ -137,7 +147,7 @@ LexiconFile = Annotated[
     typer.Option(
         "--lexicon",
         metavar="FILE",
-        help="Words to be spoken otherwise: written<TAB>spoken lines, or PLS.",
+        help="Words to be spoken otherwise: lines of written, a tab, spoken; or PLS.",
         show_default=False,
     ),
 ]

@@ -60,9 +60,16 @@ def table(
     rare: Sequence[str] = (),
     keys: int = 1,
     folds: int = 1,
+    nothing: str = "",
 ) -> None:
-    """Print rows under headings; the first ``keys`` columns are never cut. See `lay_out`."""
-    content = ([_visible(str(cell)) for cell in row] for row in rows)
+    """Print rows under headings; the first ``keys`` columns are never cut. See `lay_out`.
+
+    ``nothing``: what is told on stderr where there is no row.
+    """
+    content = [[_visible(str(cell)) for cell in row] for row in rows]
+    if not content and nothing:
+        tell(nothing)
+        return
     print_table(console(), columns, content, rare=rare, keys=keys, folds=folds)
 
 

@@ -69,9 +69,8 @@ def takes(id: options.Id, as_json: options.AsJson = False) -> None:
                 )
                 for take in found
             ],
+            nothing="every segment was spoken once",
         )  # fmt: skip
-        if not found:
-            output.tell("every segment was spoken once")
 
     on_fleet(work)
 

@@ -9,7 +9,7 @@ import typer
 
 from speechfleet.cli import options, output
 from speechfleet.cli.measure_process import line_of, measure
-from speechfleet.cli.texts import read_text
+from speechfleet.cli.texts import names_file, read_text
 from speechfleet.errors import IllegalText, InvalidRequest
 from speechfleet.request import Lane, Request
 from speechfleet.settings import Settings
@@ -29,7 +29,7 @@ def segments(
     text: Annotated[
         str | None,
         typer.Argument(
-            metavar="[FILE|TEXT]", help="A file, or the text; - or nothing: stdin.",
+            metavar="FILE|TEXT", help="A file, or the text; - or nothing: stdin.",
             show_default=False,
         ),
     ] = None,
@@ -68,7 +68,7 @@ def segments(
 
 def _read(argument: str | None, max_text: int) -> str:
     """Return the text of a file of that name, where there is one; else the argument, or stdin."""
-    if argument is None or argument == "-" or not _is_file(argument):
+    if argument is None or argument == "-" or not names_file(argument):
         return read_text(argument, max_text)
     try:
         return Path(argument).read_text("utf-8-sig")
@@ -76,20 +76,13 @@ def _read(argument: str | None, max_text: int) -> str:
         raise IllegalText(f"{argument} is not UTF-8: see byte {error.start}") from None
 
 
-def _is_file(argument: str) -> bool:
-    try:
-        return Path(argument).is_file()
-    except (OSError, ValueError):  # too long for a name, or a null byte
-        return False
-
-
 def _print(answer: dict[str, Any]) -> None:
     language = answer["language"] or "not known"
     source = _SOURCES[answer["language_from"]]
+    number = output.count(len(answer["segments"]), "segment")
     output.say(
-        f"{len(answer['segments']):,} segments of {answer['characters']:,} characters, cut by "
-        f"{answer['mode']}; language: {language} ({source}); limit of {answer['model']}: "
-        f"{answer['limit']:,}"
+        f"{number} of {answer['characters']:,} characters, cut by {answer['mode']}; language: "
+        f"{language} ({source}); limit of {answer['model']}: {answer['limit']:,}"
     )
     output.table(
         ("#", "paragraph", "size", "ends at", "text"),

@@ -71,7 +71,7 @@ def session(
                     )
             await report_speech(session.job, speech, target, as_json=as_json, quiet=quiet)
 
-    on_fleet(work, start=True, sessions=True)
+    on_fleet(work, start=True, sessions=True, quiet=quiet)
 
 
 async def _write(session: AsyncSession) -> None:

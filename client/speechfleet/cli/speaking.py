@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from speechfleet.cli.dialogue import Cast, read_dialogue
 from speechfleet.cli.exit_status import as_json as error_as_json
 from speechfleet.cli.exit_status import status_of
 from speechfleet.cli.targets import Target
-from speechfleet.cli.texts import read_text
+from speechfleet.cli.texts import names_file, read_text
 from speechfleet.client import AsyncClient
 from speechfleet.dialogue import DialoguePart, join_parts
 from speechfleet.errors import (
@@ -85,7 +86,7 @@ def say(
         async with _cancelled_on_interrupt(job, mine=id is None), _no_worker_warning(job):
             await _finish(job, target, order["format"], as_json=as_json, quiet=quiet)
 
-    on_fleet(work, start=True)
+    on_fleet(work, start=True, quiet=quiet)
 
 
 def submit(
@@ -161,7 +162,7 @@ def listen(
         async with _no_worker_warning(job):
             await _finish(job, target, wanted, as_json=as_json, quiet=quiet)
 
-    on_fleet(work, revive=True)
+    on_fleet(work, revive=True, quiet=quiet)
 
 
 @dataclass(frozen=True)
@@ -232,9 +233,19 @@ def _order(
         check_id(id)
     if parts is not None:
         return parts, {**order, **given}
+    _tell_of_file(spoken)
     msg = Msg(name="", content=spoken)
     msg.id = id or msg.id
     return msg, {**order, **given}
+
+
+def _tell_of_file(text: str) -> None:
+    """Tell somebody who gave the name of a file that the name is spoken."""
+    if names_file(text):
+        output.tell(
+            f"{text!r} is spoken as it stands; `speechfleet say < {shlex.quote(text)}` speaks the "
+            "text in that file"
+        )
 
 
 async def _finish(

@@ -17,6 +17,8 @@ GAP = 2
 """Spaces between two columns."""
 MIN_FOLDED_WIDTH = 20
 """Characters that the last column keeps; below this, rows are stacked."""
+MAX_WHOLE_WORD = 32
+"""Characters of the longest word that is never cut; paths and addresses may be longer."""
 NUMBER = re.compile(r"-?[\d,]+(\.\d+)?( (s|ms|Hz|%))?").fullmatch
 """A number as tables show it; columns of them are set right, digit below digit."""
 
@@ -32,6 +34,13 @@ class Column:
     def width(self) -> int:
         lines = (line for cell in (self.name, *self.cells) for line in cell.split("\n"))
         return max(map(cell_len, lines), default=0)
+
+    @property
+    def least_width(self) -> int:
+        """Return the width below which it does not fold: that of its longest word, paths aside."""
+        words = (cell_len(word) for cell in self.cells for word in cell.split())
+        whole = [length for length in words if length <= MAX_WHOLE_WORD]
+        return max(MIN_FOLDED_WIDTH, *whole) if whole else MIN_FOLDED_WIDTH
 
     @property
     def is_numeric(self) -> bool:
@@ -75,14 +84,14 @@ def _is_named(name: str, column: Column) -> bool:
 
 
 def _fit(columns: Sequence[Column], width: int, folds: int) -> list[int] | None:
-    """The width of each column; None where they do not fit."""
+    """Return the width of each column; None where they do not fit."""
     widths = [column.width for column in columns]
     folding = range(max(0, len(widths) - folds), len(widths))
     for _ in range(sum(widths) + GAP * (len(widths) - 1) - width):
-        widest = max(folding, key=widths.__getitem__)
-        if widths[widest] <= MIN_FOLDED_WIDTH:
+        wide = [index for index in folding if widths[index] > columns[index].least_width]
+        if not wide:
             return None
-        widths[widest] -= 1
+        widths[max(wide, key=widths.__getitem__)] -= 1
     return widths
 
 

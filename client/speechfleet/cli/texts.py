@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from speechfleet.errors import EmptyText, IllegalText, TextTooLong
 
@@ -32,3 +33,11 @@ def read_text(argument: str | None, max_text: int) -> str:
         raise IllegalText(
             f"the text on stdin is not UTF-8: byte {error.start} is 0x{data[error.start]:02x}"
         ) from None
+
+
+def names_file(argument: str) -> bool:
+    """Tell whether an argument is the name of a file."""
+    try:
+        return Path(argument).is_file()
+    except (OSError, ValueError):  # too long for a name, or a null byte
+        return False

@@ -72,6 +72,7 @@ def list_(as_json: options.AsJson = False) -> None:
                 for each in found
             ],
             rare=("events",),
+            nothing="this namespace has no webhooks: `speechfleet webhooks add URL` adds one",
         )  # fmt: skip
 
     on_fleet(work)
@@ -141,6 +142,7 @@ def dead(id: HookId, count: Count = 100, as_json: options.AsJson = False) -> Non
                 for letter in letters
             ],
             rare=("given up (UTC)", "event"),
+            nothing="it took everything",
         )  # fmt: skip
 
     on_fleet(work)

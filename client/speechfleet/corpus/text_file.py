@@ -150,17 +150,27 @@ class _CarriageReturns(io.RawIOBase):
 
 @contextmanager
 def source_of(corpus: str | Path) -> Iterator[TextFile]:
-    """Yield a file, or stdin for ``-``, which is copied to a temporary file first.
+    """Yield a file. Stdin (``-``) and pipes are copied to a temporary file first.
 
     Raises InvalidRequest where it is not there, OSError where it cannot be read.
     """
     if str(corpus) == "-":
-        with tempfile.NamedTemporaryFile(prefix="speechfleet-") as spool:
-            shutil.copyfileobj(sys.stdin.buffer, spool)
-            spool.flush()
-            yield TextFile(Path(spool.name), "stdin")
+        with _spooled(sys.stdin.buffer, "stdin") as source:
+            yield source
         return
     path = Path(corpus)
     if not path.exists():
         raise InvalidRequest(f"{path} is not there")
+    if path.is_fifo():  # as of `batch <(command)`, which can be read once only
+        with path.open("rb") as pipe, _spooled(pipe, str(corpus)) as source:
+            yield source
+        return
     yield TextFile(path, str(corpus))
+
+
+@contextmanager
+def _spooled(stream: BinaryIO, name: str) -> Iterator[TextFile]:
+    with tempfile.NamedTemporaryFile(prefix="speechfleet-") as spool:
+        shutil.copyfileobj(stream, spool)
+        spool.flush()
+        yield TextFile(Path(spool.name), name)

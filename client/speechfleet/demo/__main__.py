@@ -51,6 +51,7 @@ def run(data: Path, workers: int) -> int:
     screen.print(f"Bringing up Valkey and {workers} workers on {data} ...")
     with EmbeddedFleet(data, workers=workers) as fleet:
         broken = asyncio.run(_perform(fleet))
+        screen.print("Stopping the fleet ...")
     screen.print(f"Done in {time.monotonic() - began:.0f} s; the fleet has ended.")
     for claim in broken:
         sys.stderr.write(f"demo: this did not hold: {claim}\n")

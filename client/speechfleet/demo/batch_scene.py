@@ -18,7 +18,8 @@ WINDOW = 20
 async def resume_batch(stage: Stage) -> None:
     """Run a batch three times: interrupted, resumed, and with nothing left to do."""
     out = stage.fleet.data / "declaration"
-    stage.title(f"The corpus as files in {out}, interrupted and resumed")
+    stage.title("The corpus as files in a folder, interrupted and resumed")
+    stage.say(f"  {out}")
     items = [{"id": text.id, "text": text.text, "language": text.language} for text in articles()]
     known = await _run(stage, items, at_most=INTERRUPTED_AFTER)
     if not known.skipped:

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from rich.table import Table
-from rich.text import Text
-
+from speechfleet.cli.tables import print_table
 from speechfleet.demo.stage import Stage
 from speechfleet.record import Record
 
@@ -41,7 +39,7 @@ class Bill:
         done = sum(record.state.terminal for record in self._before.values())
         self._stage.claim(
             f"this run paid for {summed:,} characters; {done} of {len(after)} jobs were there "
-            "before and cost nothing again",
+            "before",
             holds=summed == recorded and (summed == 0 or done < len(after)),
         )
 
@@ -60,19 +58,16 @@ async def show_inventory(stage: Stage) -> None:
     counts = await stage.client.counts()
     states = ", ".join(f"{count} {state.lower()}" for state, count in counts.items() if count)
     streams = await stage.client.ledger.stream_budget.bytes()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("what", "where", "how much"):
-        table.add_column(column, overflow="fold")
-    for row in (
+    stage.say(f"  {data}")
+    rows = (
         ("job records", "Redis, speechfleet.1:job:*", states),
         ("chunk streams", "Redis, speechfleet.1:stream:*", f"{streams >> 20} MB, for a minute"),
-        ("Redis itself", str(data / "valkey"), _size(data / "valkey")),
-        ("finished audio", str(data / "store" / "audio"), _size(data / "store" / "audio")),
-        ("paid segments", str(data / "store" / "segments"), _size(data / "store" / "segments")),
-        ("logs of workers", str(data / "logs"), _size(data / "logs")),
-    ):
-        table.add_row(*map(Text, row))
-    stage.console.print(table)
+        ("Redis itself", "valkey", _size(data / "valkey")),
+        ("finished audio", "store/audio", _size(data / "store" / "audio")),
+        ("paid segments", "store/segments", _size(data / "store" / "segments")),
+        ("logs of workers", "logs", _size(data / "logs")),
+    )
+    print_table(stage.console, ("what", "where", "how much"), rows)
     speech = await stage.client.job(EXAMPLE).result(timeout=10)
     example = data / "store" / speech.object
     stage.say("")

@@ -107,6 +107,7 @@ class _Listener:
                 self._stage.say(
                     f"  kill -9   of worker {boot}: {len(segments)} segments are finished"
                 )
+                self._stage.say("  silence   for some 3 s, until the fleet misses it")
                 return Killed(boot, segments, record.audio)
         return None
 

@@ -46,7 +46,7 @@ async def submit_twice(stage: Stage) -> None:
     one, other = await asyncio.gather(first.result(), second.result())
     record = await first.record()
     stage.claim(
-        f"both are one job, spoken once: {record.usage.get('calls', 0)} call, {one.object}",
+        f"both are one job, spoken once: {record.usage.get('calls', 0)} call, 1 audio object",
         holds=one.object == other.object
         and (record.claims, record.usage.get("calls", 0)) == (1, 1),
     )
@@ -55,5 +55,5 @@ async def submit_twice(stage: Stage) -> None:
         await stage.client.submit(changed)
         refused = ""
     except Conflict as error:
-        refused = str(error)
+        refused = error.code
     stage.claim(f"another text under its id is refused: {refused}", holds=bool(refused))

@@ -250,7 +250,10 @@ def _lock_file(path: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise FolderInUse(f"another fleet runs on {path.parent}") from None
+        raise FolderInUse(
+            f"another fleet runs on {path.parent}: commands and `Client()` of this user join it; "
+            "a second one needs another data folder"
+        ) from None
     return descriptor
 
 

@@ -216,6 +216,7 @@ class _FleetSynthesizeStream(tts.SynthesizeStream):
 
 async def _emit(spoken: AsyncGenerator[Spoken, None], emitter: tts.AudioEmitter, id: str) -> None:
     """Hand audio and words to LiveKit. Raises APIError alone."""
+    heard = False
     try:
         async with aclosing(spoken) as parts:
             async for part in parts:
@@ -227,6 +228,10 @@ async def _emit(spoken: AsyncGenerator[Spoken, None], emitter: tts.AudioEmitter,
                         ]
                     )
                 if part.audio:
+                    heard = True
                     emitter.push(part.audio)
     except SpeechFleetError as error:
-        raise api_error(error, id) from None
+        failure = api_error(error, id)
+        if heard:  # another try would begin anew, and its beginning was heard
+            failure.retryable = False
+        raise failure from None

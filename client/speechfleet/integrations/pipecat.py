@@ -182,8 +182,12 @@ class FleetTTSService(TTSService):
 
     async def flush_audio(self, context_id: str | None = None) -> None:
         """Complete the text of a context: it was pushed whole."""
-        if context := self._contexts.get(context_id or self.get_active_audio_context_id() or ""):
+        context_id = context_id or self.get_active_audio_context_id() or ""
+        if context := self._contexts.get(context_id):
             context.texts.put_nowait(None)
+        elif not self.is_usable and self.audio_context_available(context_id):
+            # Pipecat opened it, and kept its text from a service that is written off.
+            await self._end(context_id)
 
     async def on_audio_context_interrupted(self, context_id: str) -> None:
         """Stop a context's speech, at the provider too."""
@@ -204,11 +208,16 @@ class FleetTTSService(TTSService):
             await self._play(context_id, context.rest())
         except SpeechFleetError as error:
             if failure_kind(error) is not FailureKind.CANCELLED:
-                await self.append_to_audio_context(
-                    context_id,
-                    ErrorFrame(error.message, exception=error, category=error_category(error)),
-                )
+                category = error_category(error)
+                frame = ErrorFrame(error.message, exception=error, category=category)
+                await self.append_to_audio_context(context_id, frame)
+        except Exception as error:  # noqa: BLE001 # whatever it is: a turn has to end
+            frame = ErrorFrame(f"{type(error).__name__}: {error}", exception=error)
+            await self.append_to_audio_context(context_id, frame)
         self._contexts.pop(context_id, None)
+        await self._end(context_id)
+
+    async def _end(self, context_id: str) -> None:
         await self.append_to_audio_context(context_id, TTSStoppedFrame(context_id=context_id))
         await self.remove_audio_context(context_id)
 

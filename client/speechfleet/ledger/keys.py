@@ -1,5 +1,6 @@
-"""The names of every key and channel in Redis; those about batches and
-files are in `batch_keys`, about tenants in `tenant_keys`.
+"""The names of the keys and channels in Redis.
+
+Those about batches and files are in `batch_keys`, those about tenants in `tenant_keys`.
 
     speechfleet.1:job:<ns>:<id>               hash: the record; the truth about a job
     speechfleet.1:stream:<ns>:<id>:<epoch>    stream: the chunk stream of one epoch
@@ -62,7 +63,7 @@ Names are percent-encoded, so that ``:`` separates and ``/`` joins: a job's *nam
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from urllib.parse import unquote
 
 from speechfleet.ledger import key_prefix
@@ -150,7 +151,7 @@ def login(hash: str) -> str:
 
 
 class JobKeys:
-    """The keys of one job."""
+    """The keys of one job. Never changed: what asks for the same name shares them."""
 
     def __init__(self, namespace: str, id: str) -> None:
         self.namespace = namespace
@@ -160,6 +161,7 @@ class JobKeys:
         self.record = self._fill("RECORD")
 
     @classmethod
+    @lru_cache(maxsize=1024)
     def parse(cls, name: str) -> JobKeys:
         """Read a job's name: ``<ns>/<id>``, both encoded."""
         namespace, _, id = name.partition("/")
@@ -175,11 +177,11 @@ class JobKeys:
         return self._fill("STREAMS")
 
     def stream(self, epoch: int) -> str:
-        """The chunk stream of an epoch."""
+        """Name the chunk stream of an epoch."""
         return f"{self.streams}{epoch}"
 
     def segments(self, epoch: int) -> str:
-        """The list of finished segments of an epoch."""
+        """Name the list of finished segments of an epoch."""
         return f"{self._fill('SEGMENTS')}{epoch}"
 
     @cached_property

@@ -12,7 +12,8 @@ MAX_PAUSE_S = 60.0
 LONGEST_MARK = 80
 """Code points within which a mark ends."""
 MARK = re.compile(
-    r"""\[pause\ +(?P<number>\d{1,6}(?:\.\d{1,6})?)\ *(?P<unit>ms|s|sec|seconds?)?\ *\]
+    r"""\[pause\ +(?P<number>\d{1,6}(?:\.\d{1,6})?)\ *
+        (?P<unit>ms|s|sec|seconds?|m|min|minutes?)?\ *\]
     |<break\s+(?:strength\s*=\s*["'][\w-]{1,20}["']\s+)?time\s*=\s*["']
      (?P<number_of_tag>\d{1,6}(?:\.\d{1,6})?)(?P<unit_of_tag>ms|s)["']\s*/?>(?:</break>)?""",
     re.VERBOSE | re.IGNORECASE,
@@ -48,4 +49,6 @@ def check_pauses(text: str) -> None:
 def _asked_for(mark: re.Match[str]) -> float:
     number = float(mark["number"] or mark["number_of_tag"])
     unit = (mark["unit"] or mark["unit_of_tag"] or "s").lower()
-    return number / 1000 if unit == "ms" else number
+    if unit == "ms":
+        return number / 1000
+    return number * 60 if unit.startswith("m") else number

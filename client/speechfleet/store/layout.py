@@ -7,6 +7,7 @@ its percent signs escaped once more, and could not be opened as it is written th
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 from speechfleet.names import encode
 
@@ -83,6 +84,7 @@ def file_object(namespace: str, id: str) -> str:
     return f"files/{_path(namespace)}/{_path(id)}"
 
 
+@lru_cache(maxsize=1024)  # a job writes several paths
 def _path(part: str) -> str:
     """Escape a name, shorten it, and make it neither ``.`` nor ``..``.
 

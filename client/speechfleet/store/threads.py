@@ -40,10 +40,14 @@ class _Call:
     """One blocking call: what runs, since when, and the last sign of its progress."""
 
     def __init__(self, work: Callable[[], Any], size: int, silence: float) -> None:
-        self.future: Future[Any] = Future()
+        self._loop = asyncio.get_running_loop()
+        self.answer: asyncio.Future[Any] = self._loop.create_future()
         self.thread: int | None = None
         self.is_abandoned = False
+        self.is_settled = False
         self.is_ended = False
+        self.timer: asyncio.TimerHandle | None = None
+        self._watchers: list[Future[None]] = []
         self._work = work
         self._patience = silence + size / SLOWEST_BYTES_PER_S
         self._last_sign = 0.0
@@ -60,14 +64,15 @@ class _Call:
     def run(self) -> None:
         self.progress()
         self.thread = threading.get_ident()
-        if not self.future.set_running_or_notify_cancel():
+        if self.answer.cancelled():
+            self._settle(None, None)
             return
         try:
             result = self._work()
         except BaseException as error:  # noqa: BLE001 # raised where the call is awaited
-            self._settle(partial(self.future.set_exception, error))
+            self._settle(None, error)
         else:
-            self._settle(partial(self.future.set_result, result))
+            self._settle(result, None)
 
     def give_up(self) -> None:
         """Answer whoever waits; the thread goes on."""
@@ -75,11 +80,34 @@ class _Call:
             f"the object store did not go on with an operation for {self._patience:.0f} s; "
             "it is given up and may be tried again"
         )
-        self._settle(partial(self.future.set_exception, error))
+        self._settle(None, error)
 
-    def _settle(self, settle: Callable[[], None]) -> None:
-        with suppress(InvalidStateError):  # given up, it has its answer already
-            settle()
+    def settled(self) -> Future[None]:
+        """Return a future that is done once the call has its answer."""
+        watcher: Future[None] = Future()
+        self._watchers.append(watcher)
+        if self.is_settled:
+            self._tell_watchers()
+        return watcher
+
+    def _settle(self, result: Any, error: BaseException | None) -> None:
+        self.is_settled = True
+        with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._set, result, error)
+        self._tell_watchers()
+
+    def _set(self, result: Any, error: BaseException | None) -> None:
+        if self.answer.done():  # given up or cancelled, it has its answer already
+            return
+        if error is None:
+            self.answer.set_result(result)
+        else:
+            self.answer.set_exception(error)
+
+    def _tell_watchers(self) -> None:
+        for watcher in self._watchers:
+            with suppress(InvalidStateError):
+                watcher.set_result(None)
 
 
 _current = threading.local()
@@ -135,16 +163,25 @@ class Threads:
         began = loop.time()
         call = _Call(partial(self._map, work), size, self._silence)
         self._start(call)
-        future = asyncio.wrap_future(call.future)
+        self._look_again(loop, call)
         try:
-            while not future.done():
-                await asyncio.wait([future], timeout=max(0.01, call.time_left()))
-                if not future.done():
-                    self.abandon_overdue()
-            return cast("T", future.result())
+            return cast("T", await call.answer)
         finally:
-            _drop(future)
+            if call.timer is not None:
+                call.timer.cancel()
+            _drop(call.answer)
             self.timed(loop.time() - began)
+
+    def _look_again(self, loop: asyncio.AbstractEventLoop, call: _Call) -> None:
+        """Give up what is overdue by the time at which this call may be."""
+        call.timer = loop.call_later(max(0.01, call.time_left()), self._look, loop, call)
+
+    def _look(self, loop: asyncio.AbstractEventLoop, call: _Call) -> None:
+        try:
+            self.abandon_overdue()
+        finally:
+            if not call.answer.done():
+                self._look_again(loop, call)
 
     @property
     def count(self) -> int:
@@ -158,11 +195,9 @@ class Threads:
                 self._is_closed = True
                 for _ in range(self._threads):
                     self._queue.put(None)
-        while calls := [call for call in self._calls if not call.future.done()]:
-            futures = [asyncio.wrap_future(call.future) for call in calls]
-            await asyncio.wait(futures, timeout=max(0.01, min(c.time_left() for c in calls)))
-            for future in futures:
-                future.add_done_callback(_drop)
+        while calls := [call for call in list(self._calls) if not call.is_settled]:
+            settled = [asyncio.wrap_future(call.settled()) for call in calls]
+            await asyncio.wait(settled, timeout=max(0.01, min(c.time_left() for c in calls)))
             self.abandon_overdue()
 
     def abandon_overdue(self) -> None:
@@ -242,7 +277,7 @@ class Threads:
 
 def _drop(future: asyncio.Future[Any]) -> None:
     """Nobody waits for a future any more: its error is no news to the loop."""
-    if not future.cancel() and not future.cancelled():
+    if future.done() and not future.cancelled():
         future.exception()
 
 

@@ -1,6 +1,8 @@
 """The worker's package on requests that are not sent: counts, problems, explanations."""
 
 import json
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from speechfleet.errors import MissingExtra
 from speechfleet.request import Request
 from speechfleet.segment_store import SegmentStore, segment_hash
 from speechfleet.settings import Settings
+from speechfleet.spoken_form import take_spoken_form
 from speechfleet.store import open_store
 from speechfleet_worker.measure import check_requests, explain_segments, main, measure_corpus
 from speechfleet_worker.request_language import LanguageSource, language_of
@@ -159,3 +162,57 @@ async def test_a_library_that_is_missing_here_is_no_problem(
     monkeypatch.setattr("speechfleet.espeak_library.require", missing)
     monkeypatch.setattr("speechfleet.espeak_library.library", missing)
     assert await check_requests([line(voice="de")], Settings()) == {"problems": []}
+
+
+CHAPTER = """## Chapter {n}: of *many* things
+
+Dr. Smith wrote **bold**, _soft_ and `code` on p. {n}, see [the docs](https://example.org/{n}/x) or
+<b>this</b>. "Really?" she asked! It cost 3.50 EUR [pause 300ms] and so on... 🙂[^1]
+
+- one item, with ~~struck~~ words
+- another [half open link(
+
+| a | b |
+|---|---|
+| {n} | two |
+
+```python
+print("{n}")
+```
+
+"""
+SHORTEST_CHAPTER = len(CHAPTER.format(n=0))
+MEGABYTE = 1_000_000
+
+
+async def seconds_for_markdown(size: int) -> float:
+    chapters = (CHAPTER.format(n=number) for number in range(size // SHORTEST_CHAPTER + 1))
+    text = "".join(chapters)[:size]
+    form = take_spoken_form({"speakable": "markdown"}, text).encode()
+    began = time.process_time()
+    counted = await row(line(text, segments="sentence", form=form))
+    seconds = time.process_time() - began
+    assert counted["characters"] == size
+    assert counted["segments"] > size / 100
+    return seconds
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+async def test_five_megabytes_of_markdown_take_five_times_as_long_as_one() -> None:
+    await seconds_for_markdown(MEGABYTE // 10)  # imports, and tables that are made once
+    one = await seconds_for_markdown(MEGABYTE)
+    assert await seconds_for_markdown(5 * MEGABYTE) <= 8 * one
+
+
+async def test_the_language_of_a_text_is_guessed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    guessed: list[str] = []
+
+    def guess(text: str) -> str:
+        guessed.append(text)
+        return "en"
+
+    monkeypatch.setattr(sys.modules[cut.__module__], "guess_language", guess)
+    text = " ".join(f"This is the sentence with the number {number}." for number in range(50))
+    assert (await row(line(text, segments="sentence")))["segments"] == 50
+    assert len(guessed) == 1

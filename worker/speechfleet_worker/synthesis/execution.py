@@ -235,15 +235,16 @@ class Execution(FailureHandling):
         """Open the voice for one run; the calls of a job have nothing in common."""
         return nullcontext(voice)
 
-    def _speaker(self, request: Request) -> Speaker:
-        voice = self._models.voice(request)
-        return Speaker(voice.capabilities, voice.language)
-
     def _segments(
         self, voice: Voice, done: list[StoredSegment]
     ) -> tuple[list[StoredSegment], Callable[[Speak], SegmentSource]]:
         """Return the segments that are done, and a function that speaks the rest."""
-        segments = spoken_segments(self.request, self._speaker, self._takes, self._switch.later)
+
+        def speaker_of(request: Request) -> Speaker:
+            speaks = voice if request is self.spoken else self._models.voice(request)
+            return Speaker(speaks.capabilities, speaks.language)
+
+        segments = spoken_segments(self.request, speaker_of, self._takes, self._switch.later)
         done = list(_matching(done, segments, self.request.wire))
         source, ahead = source_for(self.request.text), self._settings.look_ahead
         return done, lambda speak: source(segments, speak, ahead)

@@ -32,6 +32,7 @@ def batches(as_json: options.AsJson = False) -> None:
                 for each in found
             ],
             rare=("since (UTC)", "corpus", "under way"),
+            nothing="this namespace has no batches",
         )  # fmt: skip
 
     on_fleet(work)

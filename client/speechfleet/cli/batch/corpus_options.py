@@ -15,7 +15,7 @@ from speechfleet.errors import InvalidRequest
 CorpusNames = Annotated[
     list[str],
     typer.Argument(
-        metavar="CORPUS...",
+        metavar="CORPUS",
         help="JSONL or JSON, OpenAI's batch form, CSV, TSV, LJSpeech and other file lists, or "
         "plain text, also as .gz; or a folder of .txt, or several .txt, each of which is one "
         "text; - is stdin.",
@@ -24,9 +24,13 @@ CorpusNames = Annotated[
 ]
 InputFormat = Annotated[
     str | None,
-    typer.Option("--input-format", help=f"{', '.join(READERS)}. Default: by what is in it.",
-                 show_default=False),
-]  # fmt: skip
+    typer.Option(
+        "--input-format",
+        metavar="FORM",
+        help=f"{', '.join(READERS)}. Default: by what is in it.",
+        show_default=False,
+    ),
+]
 _COLUMN = "A name in the header (or a field of JSON), or a number where there is no header."
 TextColumn = Annotated[
     str,

@@ -21,6 +21,7 @@ from speechfleet.corpus.corpus import Examined
 
 REFRESHES_PER_S = 4
 
+SECONDS_OF_A_MINUTE = 60.0
 GAP = "  "
 """Between two counts of a line."""
 
@@ -91,11 +92,16 @@ class BatchProgress:
             f"{sums.cached:,} cached" if sums.cached else "",
             f"{sums.spent.money:,.2f} spent" if sums.spent.money else "",
             f"{ended / took:,.1f}/s",
-            f"{sums.seconds / 3600:.2f} h of audio",
+            f"{speech_time(sums.seconds)} of speech",
             f"{sums.spent.characters:,.0f} characters",
             f"{sums.seconds / took:,.0f} x real time",
         ]
         return [part for part in parts if part]
+
+
+def speech_time(seconds: float) -> str:
+    """Return a length of audio: in seconds below a minute, else as ``1:02:03``."""
+    return f"{seconds:.1f} s" if seconds < SECONDS_OF_A_MINUTE else duration(seconds)
 
 
 def duration(seconds: float) -> str:

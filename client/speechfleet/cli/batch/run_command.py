@@ -20,7 +20,7 @@ from speechfleet.cli.batch.detached import check_detach, send
 from speechfleet.cli.batch.group import RUN, group
 from speechfleet.cli.batch.plan import estimate, print_plan
 from speechfleet.cli.batch.precheck import LINES, Precheck
-from speechfleet.cli.batch.progress import BatchProgress
+from speechfleet.cli.batch.progress import BatchProgress, speech_time
 from speechfleet.cli.connect import check_served, on_fleet
 from speechfleet.cli.exit_status import ExitStatus
 from speechfleet.cli.targets import check_format
@@ -128,7 +128,7 @@ def run(
             else:
                 await _follow(batch, examined, out, Reporting(as_json, quiet))
 
-        on_fleet(work, start=True, workers=os.cpu_count() or 1)
+        on_fleet(work, start=True, workers=os.cpu_count() or 1, quiet=quiet)
 
 
 def _order(
@@ -202,7 +202,7 @@ def _summed(batch: AsyncBatch, examined: Examined) -> str:
         f"{sums.skipped:,} done before" if sums.skipped else "",
         f"{sums.failed:,} failed" if sums.failed else "",
         f"{sums.suspect:,} may lack text (`suspect` in the manifest)" if sums.suspect else "",
-        f"{sums.seconds / 3600:.2f} hours of audio in {sums.took:.1f} s",
+        f"{speech_time(sums.seconds)} of speech in {sums.took:.1f} s",
         f"{sums.spent.characters:,.0f} characters billed",
         *(f"{output.count(items, 'item')} by {name}" for name, items in sums.spoken_by.items()),
     ]

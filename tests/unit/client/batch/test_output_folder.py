@@ -208,3 +208,10 @@ def test_seen_takes_any_id() -> None:
         seen.put("a", IndexEntry("e", "SUCCEEDED", 2))
         assert seen.get("a") == IndexEntry("e", "SUCCEEDED", 2)
         assert seen.counts() == {"FAILED": 1, "SUCCEEDED": 1}
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "corpus.csv"
+    file.write_text("id,text\n")
+    with pytest.raises(InvalidRequest, match=r"corpus\.csv is a file: name a folder"):
+        OutputFolder(file)

@@ -6,25 +6,31 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from speechfleet.audio.file_names import EXTENSIONS
 from speechfleet.audio.formats import FORMATS
-from speechfleet.cli import output
+from speechfleet.cli import connect, output
 from speechfleet.cli.app import GROUPS, run
 from speechfleet.cli.exit_status import ExitStatus
 from speechfleet.cli.options import provider_options
 from speechfleet.cli.overview import print_help
 from speechfleet.cli.targets import Target
 from speechfleet.cli.texts import read_text
+from speechfleet.client import AsyncClient
 from speechfleet.errors import (
     InvalidRequest,
+    MisconfiguredError,
     TextTooLong,
     UnknownFormat,
 )
+from speechfleet.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -295,3 +301,49 @@ def test_a_provider_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]
     out, err = capsys.readouterr()
     assert err == "speechfleet: \\x1b[2Jline one line two\\udcff\n"
     assert "[bold]\\x1b[31m" in out
+
+
+def test_somebody_who_gives_the_name_of_a_file_is_told_how_to_speak_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "my book.txt").write_text("Hello.")
+    run(["submit", "my book.txt"])
+    assert "`speechfleet say < 'my book.txt'` speaks the text" in capsys.readouterr().err
+
+
+def test_the_help_shows_tabs_and_brackets_as_they_are_meant(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["say", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "[[TEXT]]" not in shown
+    assert "written, a tab, spoken" in shown
+    assert "<list[str]>" not in shown
+
+
+def test_a_terminal_is_told_that_a_fleet_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+
+    @contextmanager
+    def fleet(*_: object, **__: object) -> Iterator[Settings]:
+        assert shown == [connect.STARTING]
+        yield Settings()
+
+    monkeypatch.setattr(output.Progress, "update", lambda _, line: shown.append(line))
+    monkeypatch.setattr(connect, "running_fleet", fleet)
+    with connect.settings_of_fleet(start=True):
+        pass
+
+
+async def test_what_a_worker_lacks_is_told_with_the_next_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Client:
+        async def workers(self) -> list[SimpleNamespace]:
+            return [SimpleNamespace(providers={"openai": "set OPENAI_API_KEY"})]
+
+    with pytest.raises(MisconfiguredError, match="OPENAI_API_KEY, then run this command again"):
+        await connect.check_served(cast(AsyncClient, Client()), "openai/tts-1")
+    monkeypatch.setenv("SPEECHFLEET_REDIS_URL", "redis://localhost")
+    with pytest.raises(MisconfiguredError, match="where its workers start, and start them again"):
+        await connect.check_served(cast(AsyncClient, Client()), "openai/tts-1")

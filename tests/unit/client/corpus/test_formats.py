@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -195,6 +197,17 @@ def test_stdin_is_spooled_and_read_twice(monkeypatch: pytest.MonkeyPatch) -> Non
         for _ in range(2):
             assert [item.text for item in corpus.items(ORDER, 1000)] == ["One.", "Two."]
         assert corpus.examine(ORDER, 1000).characters == 8
+
+
+def test_a_pipe_is_spooled_and_read_twice(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(b"One.\nTwo.\n",))
+    writer.start()
+    with open_corpus(pipe) as corpus:
+        for _ in range(2):
+            assert [item.text for item in corpus.items(ORDER, 1000)] == ["One.", "Two."]
+    writer.join()
 
 
 def test_every_form_has_a_reader_that_is_documented() -> None:

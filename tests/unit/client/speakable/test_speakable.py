@@ -99,6 +99,9 @@ def test_a_pause_is_silence_with_the_place_of_its_mark() -> None:
 def test_a_pause_of_ten_minutes_is_refused_with_its_place() -> None:
     with pytest.raises(InvalidRequest, match=r"600s\]' at position 3 is longer than 60 s"):
         check_pauses("Hm [pause 600s]")
+    with pytest.raises(InvalidRequest, match="at position 3 is longer than 60 s"):
+        check_pauses("Hm [pause 10m]")
+    assert make_speakable("Hm [pause 0.5 min] so", mode="plain").pauses[0].seconds == 30
 
 
 def test_chinese_tables_have_chinese_marks() -> None:
