@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator
+from functools import partial
 
 from speechfleet.client import AsyncClient
 from speechfleet.errors import BatchNotFound, BatchStopped, SpeechFleetError
@@ -34,7 +35,7 @@ class BatchChecks:
         self._client = client
         self._models = models
         self._asked = asyncio.Event()
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     def look(self) -> None:
         """Look for batches at once: there is a new one."""
@@ -52,7 +53,7 @@ class BatchChecks:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._asked.wait(), LOOK_INTERVAL_S)
         finally:
-            running = list(self._running)
+            running = list(self._running.values())
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
@@ -61,12 +62,13 @@ class BatchChecks:
         ledger = self._client.ledger
         await ledger.open()
         while len(self._running) < AT_ONCE and (taken := await ledger.batch_orders.take(LEASE_S)):
-            task = asyncio.create_task(self._check(*taken))
-            self._running.add(task)
-            task.add_done_callback(self._ended)
+            if taken in self._running:  # its lease ran out on a slow machine, and is renewed so
+                continue
+            self._running[taken] = task = asyncio.create_task(self._check(*taken))
+            task.add_done_callback(partial(self._ended, taken))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
+    def _ended(self, taken: tuple[str, str], _: asyncio.Task[None]) -> None:
+        del self._running[taken]
         self.look()
 
     async def _check(self, namespace: str, id: str) -> None:
