@@ -100,7 +100,10 @@ async def test_who_is_cancelled_while_it_asks_leaves_nothing_taken(spoken: Spoke
 
 
 async def test_a_worker_leaves_alone_what_is_ending(spoken: Spoken) -> None:
-    """The record says SUCCEEDED before the answer is here: the object is no loser's."""
+    """The record says SUCCEEDED before the answer is here: the object is no loser's.
+
+    And what was cancelled is on its way out.
+    """
     running = asyncio.get_running_loop().create_future()
     regained: list[str] = []
 
@@ -112,8 +115,8 @@ async def test_a_worker_leaves_alone_what_is_ending(spoken: Spoken) -> None:
         _left={},
         _unknown=set(),
         _running={
-            name: (SimpleNamespace(ending=name == "ending"), running)
-            for name in ("ending", "forgotten")
+            name: (SimpleNamespace(ending=name == "ending", unwanted=name == "cancelled"), running)
+            for name in ("ending", "cancelled", "forgotten")
         },
         _regain=regain,
     )
@@ -138,6 +141,21 @@ async def test_a_job_that_ends_while_its_worker_asks_for_it_is_not_stopped() -> 
     answered.set()
     await asking
     assert not execution.unwanted
+    assert not task.cancelling()
+    task.cancel()
+
+
+async def test_a_job_that_is_cancelled_while_its_worker_asks_for_it_is_cancelled_once() -> None:
+    """A second time would cut its way out short, and a provider's call would go on."""
+    execution = SimpleNamespace(ending=False, unwanted=False)
+    task = asyncio.create_task(asyncio.sleep(60))
+
+    async def regain() -> None:
+        execution.unwanted = True
+
+    execution.regain = regain
+    jobs = RunningJobs.__new__(RunningJobs)
+    await jobs._regain("a", cast("Any", execution), cast("Any", task))
     assert not task.cancelling()
     task.cancel()
 

@@ -76,7 +76,9 @@ class RunningJobs:
     def cancel(self, name: str, token: str) -> None:
         """Stop this execution of a job at once; its record says already that it is cancelled."""
         execution, task = self._running.get(name, (None, None))
-        if execution is not None and task is not None and execution.lease.token == token:
+        if execution is None or task is None or execution.unwanted:
+            return
+        if execution.lease.token == token:
             execution.unwanted = True
             task.cancel()
 
@@ -106,14 +108,15 @@ class RunningJobs:
         self._unknown = unknown
         for name in self._running.keys() - recorded:
             running = self._running.get(name)
-            # One that is ending learns from the answer itself whether it did.
-            if running is not None and not running[0].ending:
+            # One that is ending learns from the answer itself whether it did; one that was
+            # stopped is on its way out, which another cancellation would cut short.
+            if running is not None and not (running[0].ending or running[0].unwanted):
                 await self._regain(name, *running)
 
     async def _regain(self, name: str, execution: Execution, task: asyncio.Task[None]) -> None:
         claim = await execution.regain()
         # It may have begun to end while we asked: then it is no longer ours because it has ended.
-        if claim is None and not task.done() and not execution.ending:
+        if claim is None and not (task.done() or execution.ending or execution.unwanted):
             log.info("stopped: the job is no longer ours", extra={"job": name})
             execution.unwanted = True
             task.cancel()

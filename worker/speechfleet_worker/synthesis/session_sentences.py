@@ -51,8 +51,10 @@ class SessionSentences(SegmentSource):
     async def __aexit__(self, *exc_info: object) -> None:
         assert self._reader is not None
         self._reader.cancel()
-        await asyncio.gather(self._reader, return_exceptions=True)
-        await super().__aexit__(*exc_info)
+        try:
+            await asyncio.gather(self._reader, return_exceptions=True)
+        finally:  # nobody pays for calls that go on, however often this is cancelled
+            await super().__aexit__(*exc_info)
 
     async def __aiter__(self) -> AsyncGenerator[InFlightSegment, None]:
         assert self._reader is not None

@@ -43,13 +43,16 @@ class Writer:
         return Written(tail, open=text != TEXT, unseen=0.0, unpushed=0.0)
 
 
-def spoken(writer: Writer) -> list[str]:
-    """Return the sentences as they are cut."""
-
+def espeak() -> Voice:
     def build() -> TTSModelBase:
         return registry.build("espeak/espeak-ng", settings=Settings.load())
 
-    voice = Voice(build, build(), Capabilities(), "en")
+    return Voice(build, build(), Capabilities(), "en")
+
+
+def spoken(writer: Writer) -> list[str]:
+    """Return the sentences as they are cut."""
+    voice = espeak()
 
     async def speak(_: InFlightSegment) -> None:
         """Give no audio: only the texts count here."""
@@ -80,3 +83,40 @@ def test_a_pause_cuts_and_an_outage_does_not(
     writer: Callable[[], Writer], expected: list[str]
 ) -> None:
     assert spoken(writer()) == expected
+
+
+async def test_leaving_ends_the_calls_though_it_is_cancelled_again() -> None:
+    speaking, leaving, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def read(offset: int, within: float) -> Written:
+        if not offset:
+            return Written("It rains. And so", open=True, unseen=0.0, unpushed=0.0)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            leaving.set()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        raise AssertionError
+
+    async def speak(_: InFlightSegment) -> None:
+        speaking.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async def follow() -> None:
+        text = SessionText(REQUEST, espeak(), start=0, index=0, cold_start=(0, 0))
+        async with SessionSentences(read, text, speak, PAUSE_S) as sentences:
+            async for _ in sentences:
+                await asyncio.Event().wait()
+
+    following = asyncio.create_task(follow())
+    await speaking.wait()
+    following.cancel()
+    await leaving.wait()
+    following.cancel()
+    await asyncio.wait([following])
+    async with asyncio.timeout(60):
+        await ended.wait()
