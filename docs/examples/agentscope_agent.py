@@ -1,10 +1,14 @@
 """An AgentScope agent that speaks while it thinks.
 
-Without a key its words are a script, and espeak speaks them; OPENAI_API_KEY makes both real.
+    python agentscope_agent.py "What is a fleet?"
+
+What is heard goes to reply.wav. A script answers; with OPENAI_API_KEY a language model, in a
+voice of OpenAI's.
 """
 
 import asyncio
 import os
+import sys
 from base64 import b64decode
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -36,7 +40,7 @@ class Script(ChatModelBase):
         yield ChatResponse(content=[TextBlock(text="".join(pieces), id="1")], is_last=True)
 
 
-async def main() -> bytes:
+async def main(question: str) -> bytes:
     """Ask the agent, print its words as they come, and return its voice as a WAV file."""
     key = os.environ.get("OPENAI_API_KEY", "")
     model: ChatModelBase = (
@@ -44,12 +48,12 @@ async def main() -> bytes:
         if key
         else Script(CredentialBase(), "script", Script.Parameters(), stream=True)
     )
-    speaks = "openai/gpt-4o-mini-tts" if key else "espeak/espeak-ng"
+    speaks = "openai/gpt-4o-mini-tts" if key else ""  # the fleet's own voice
     async with AsyncClient.local() as fleet:
         voice = FleetTTSMiddleware(speaks, client=fleet)
         agent = Agent("captain", "You answer in two sentences.", model, middlewares=[voice])
         audio = b""
-        async for event in agent.reply_stream(UserMsg("user", "What is a fleet?")):
+        async for event in agent.reply_stream(UserMsg("user", question)):
             if isinstance(event, TextBlockDeltaEvent):
                 print(event.delta, end="", flush=True)
             if isinstance(event, DataBlockDeltaEvent):
@@ -57,5 +61,6 @@ async def main() -> bytes:
     return audio
 
 
-Path("reply.wav").write_bytes(asyncio.run(main()))
+asked = sys.argv[1] if len(sys.argv) > 1 else "What is a fleet?"
+Path("reply.wav").write_bytes(asyncio.run(main(asked)))
 print("\nreply.wav")

@@ -55,6 +55,8 @@ def speech(
     )
 
 
+A_MINUTE = {"pace": 0.2, "chunks": 300}
+"""Of speech that does not end by itself before a slow machine has interrupted it."""
 EVERY_KIND = pytest.mark.parametrize("kind", ["a session", "a job", "our middleware"])
 
 
@@ -165,7 +167,7 @@ async def test_an_interrupted_reply_falls_silent_and_the_next_is_heard(
     client: AsyncClient, stage: Stage, kind: str, moment: str
 ) -> None:
     first = f"This is interrupted {moment}, {kind}."
-    tts = speech(kind, client, options={"chunks": 300})
+    tts = speech(kind, client, options=A_MINUTE)
     model = Script(writing(first, "And so on, and so on."))
     model.hang = moment == "while it writes"
     reply = asyncio.create_task(heard(agent(model, tts)))
@@ -184,7 +186,7 @@ async def test_a_consumer_that_leaves_ends_the_speech(
     client: AsyncClient, stage: Stage, kind: str
 ) -> None:
     line = f"Nobody wants this, {kind}."
-    tts = speech(kind, client, options={"chunks": 300})
+    tts = speech(kind, client, options=A_MINUTE)
     model = Script(writing(line, "Nor this."))
     await heard(agent(model, tts), until=DataBlockStartEvent)
     await stage.ledger.until("closed", [line])

@@ -297,7 +297,9 @@ def test_the_tests_of_the_guide_pass(tmp_path: Path) -> None:
 
 
 def test_an_agent_of_agentscope_speaks_without_a_key(fleet: Fleet, tmp_path: Path) -> None:
-    output = fleet.run(sys.executable, FOLDER / "agentscope_agent.py", folder=tmp_path)
+    espeak = {"SPEECHFLEET_DEFAULT_MODEL": "espeak/espeak-ng"}  # it need not be loaded first
+    program = FOLDER / "agentscope_agent.py"
+    output = fleet.run(sys.executable, program, "And you?", folder=tmp_path, **espeak)
     assert "A fleet is a number of ships. They sail together." in output
     heard = wav.decode((tmp_path / "reply.wav").read_bytes())
     assert len(heard.pcm) / 2 / heard.sample_rate > 1.0

@@ -37,6 +37,12 @@ from tests.support.documents import (
 README_LINES = 200
 JOB_SCRIPTS = ROOT / "client" / "speechfleet" / "ledger" / "lua" / "job"
 SOURCES = re.compile(r"(?:client|worker|tests|docs|\.github|\.ci)/[\w./-]*\w/?")
+SOURCE_FILES = [path for folder in ("client", "worker") for path in (ROOT / folder).rglob("*.py")]
+BESIDE_ITS_SOURCE = re.compile(
+    r"`(?P<file>[\w/]+\.py)`,?\s\s*\(?`(?P<name>[a-z_]+)`"
+    r"|`(?:\w+\.)?(?P<function>[a-z_]+)`\s+(?:in\s+|\()`(?P<of>[\w/]+\.py)`"
+)
+"""A function beside the file that it is in: "`file.py` (`name`)", "`name` in `file.py`"."""
 EVERY_PAGE = pytest.mark.parametrize("path", PAGES, ids=name_of)
 
 
@@ -124,6 +130,19 @@ def test_every_source_that_is_named_exists(path: Path) -> None:
     text = path.read_text("utf-8")
     for name in SOURCES.findall(" ".join([*code_spans(text), *blocks(text, "shell")])):
         assert (ROOT / name).exists(), name
+
+
+def test_every_function_that_is_named_beside_its_source_is_there() -> None:
+    text = page("concepts/life-of-a-job.md")
+    named = [
+        (found["file"] or found["of"], found["name"] or found["function"])
+        for found in BESIDE_ITS_SOURCE.finditer(text)
+    ]
+    assert len(named) > 5
+    for source, function in named:
+        written = [path.read_text("utf-8") for path in SOURCE_FILES if path.match(source)]
+        defined = re.compile(rf"^\s*(?:(?:async )?def )?{function}\s*[(:=]", re.MULTILINE)
+        assert any(map(defined.search, written)), (source, function)
 
 
 @EVERY_PAGE

@@ -115,7 +115,7 @@ class AudioSnapshot:
         return self._run.between(start, self.length)
 
     def base64(self, *, last: bool) -> str:
-        """Each byte is encoded once, however many snapshots are asked.
+        """Return the audio as base64; each byte is encoded once, however many snapshots are asked.
 
         Unless ``last``, up to five bytes are held back so that the text ends on a whole group
         of 3 bytes and a whole sample of 2, and so is a prefix of every later one.

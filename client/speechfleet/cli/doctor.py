@@ -73,7 +73,7 @@ def _models(settings: Settings) -> list[Finding]:
 
 
 async def examine(settings: Settings) -> list[Finding]:
-    """Every check that can be made; one that fails does not hide the others."""
+    """Make every check that can be made; one that fails does not hide the others."""
     try:
         client = AsyncClient(settings)
     except MisconfiguredError as error:

@@ -68,7 +68,7 @@ def measure(
 
 
 def _store_of(settings: Settings) -> dict[str, str]:
-    """The store that holds the segments: of the fleet; without a fleet, of this user's own."""
+    """Name the store of the segments: the fleet's; without a fleet, this user's own."""
     if settings.store is not None:
         return {}
     folder = default_folder() if settings.redis_url is None else None

@@ -84,7 +84,7 @@ def _is_named(name: str, column: Column) -> bool:
 
 
 def _fit(columns: Sequence[Column], width: int, folds: int) -> list[int] | None:
-    """The width of each column; None where they do not fit."""
+    """Return the width of each column; None where they do not fit."""
     widths = [column.width for column in columns]
     folding = range(max(0, len(widths) - folds), len(widths))
     for _ in range(sum(widths) + GAP * (len(widths) - 1) - width):

@@ -50,7 +50,7 @@ class Samples:
         )
 
     def path(self, voice: str) -> Path:
-        """The file of a voice."""
+        """Return the file of a voice."""
         return self.folder / f"{Item(voice, '').file_name}.{self.format}"
 
     def agree_on_price(self, settings: Settings, *, yes: bool) -> None:

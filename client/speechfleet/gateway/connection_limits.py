@@ -94,7 +94,7 @@ def raise_descriptor_limit(connections: int) -> None:
 
 
 def _descriptor_limit() -> int:
-    """The limit at this moment: an operator may change it while the process runs."""
+    """Return the limit at this moment: an operator may change it while the process runs."""
     if sys.platform == "win32":
         return sys.maxsize
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

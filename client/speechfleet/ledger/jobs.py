@@ -335,7 +335,7 @@ _LISTED = (
 
 
 def _fields(request: Request) -> list[Argument]:
-    """The request as fields of the record; what has its default is left out."""
+    """Return the request as fields of the record; what has its default is left out."""
     fields: list[Argument] = ["batch", encode(request.batch)] if request.batch else []
     fields += ("text", request.text, "model", request.model)
     optional: dict[str, Argument] = {

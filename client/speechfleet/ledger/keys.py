@@ -1,5 +1,6 @@
-"""The names of every key and channel in Redis; those about batches and
-files are in `batch_keys`, about tenants in `tenant_keys`.
+"""The names of the keys and channels in Redis.
+
+Those about batches and files are in `batch_keys`, those about tenants in `tenant_keys`.
 
     speechfleet.1:job:<ns>:<id>               hash: the record; the truth about a job
     speechfleet.1:stream:<ns>:<id>:<epoch>    stream: the chunk stream of one epoch
@@ -176,11 +177,11 @@ class JobKeys:
         return self._fill("STREAMS")
 
     def stream(self, epoch: int) -> str:
-        """The chunk stream of an epoch."""
+        """Name the chunk stream of an epoch."""
         return f"{self.streams}{epoch}"
 
     def segments(self, epoch: int) -> str:
-        """The list of finished segments of an epoch."""
+        """Name the list of finished segments of an epoch."""
         return f"{self._fill('SEGMENTS')}{epoch}"
 
     @cached_property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -58,9 +58,7 @@ class CommandPipeline:
         waits_for_room: bool = False,
     ) -> None:
         self._pool = redis.connection_pool
-        # redis-py's own dictionary changes the case of each name that is looked up.
-        callbacks: Mapping[Any, Callable[[Any], Any]] = redis.response_callbacks
-        self._callbacks = dict(callbacks)
+        self._callbacks: dict[Any, Any] = dict(redis.response_callbacks)
         self._patience_s = patience_s
         self._timeout_s = timeout_s
         self._connect_timeout_s = connect_timeout_s

@@ -12,7 +12,6 @@ import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
@@ -33,6 +32,7 @@ from speechfleet_worker.providers.base import (
     validated_options,
 )
 from speechfleet_worker.providers.built_in import BUILT_IN, BuiltIn, importable
+from speechfleet_worker.providers.class_lookup import class_at
 from speechfleet_worker.providers.speed import SPEED, split_speed
 
 GROUP = "speechfleet.providers"
@@ -83,12 +83,6 @@ def preload(names: Iterable[str], settings: Settings) -> None:
         built_in = _Provider.find(name, settings).built_in
         if built_in is not None and built_in.is_preloaded and importable(built_in.sdk):
             import_module(built_in.sdk)
-
-
-def adapter_of(name: str, settings: Settings) -> str:
-    """Return the built-in provider whose adapter serves this one; "" for a class of one's own."""
-    found = _Provider.find(name, settings).built_in
-    return next((each for each, built_in in BUILT_IN.items() if built_in is found), "")
 
 
 def capabilities(model: str, settings: Settings) -> Capabilities:
@@ -338,21 +332,7 @@ class _Provider:
     def kind(self, model_name: str) -> type[TTSModelBase]:
         """Return the class of a model. Raises MisconfiguredError."""
         target = self.built_in.of(model_name).target if self.built_in else self.target
-        return _class_at(target, self.name)
-
-
-@cache
-def _class_at(target: str, provider: str) -> type[TTSModelBase]:
-    module, _, name = target.partition(":")
-    try:
-        kind = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise MisconfiguredError(f"provider {provider!r}: {target}: {error}") from error
-    if not (isinstance(kind, type) and issubclass(kind, TTSModelBase)):
-        raise MisconfiguredError(
-            f"provider {provider!r}: {target} is no subclass of speechfleet.TTSModelBase"
-        )
-    return kind
+        return class_at(target, self.name)
 
 
 def _find(model: str, provider: str, name: str, settings: Settings) -> _Provider:

@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Iterable, Iterator
 
 from speechfleet.errors import SpeechFleetError
+from speechfleet.provider_options import adapter_of
 from speechfleet.settings import Settings, Timeouts
 from speechfleet.tts import Msg
 from speechfleet_worker.providers import registry
@@ -26,13 +27,14 @@ TIMEOUTS = Timeouts(connect=1.0, first_audio=1.0, silence=1.0, call=1.0)
 
 def rehearse(names: Iterable[str], settings: Settings) -> None:
     """Call the adapters of these providers once, as far as they call a server. Never raises."""
-    adapters = {registry.adapter_of(name, settings) for name in names}
-    settings = settings.model_copy(update={"timeouts": TIMEOUTS})
+    adapters = {adapter_of(f"{name}/any", settings) for name in names}
+    # The built-in adapters alone: an endpoint of the settings is somebody's server.
+    settings = settings.model_copy(update={"timeouts": TIMEOUTS, "endpoints": {}, "providers": {}})
     for model in _models(adapters):
         asyncio.run(_call(model, settings))
 
 
-def _models(adapters: set[str]) -> Iterator[str]:
+def _models(adapters: set[str | None]) -> Iterator[str]:
     """Yield one model for each class of these adapters that calls a server."""
     seen = set()
     for name, built_in in BUILT_IN.items():

@@ -152,14 +152,14 @@ def _begins_anew(following: str) -> bool:
 
 
 def _line_before(text: str, end: int) -> str | None:
-    """The line that ends at ``end``; None where it is longer than `MAX_WIDTH`."""
+    """Return the line that ends at ``end``; None where it is longer than `MAX_WIDTH`."""
     piece = text[max(0, end - MAX_WIDTH - 2) : end]
     line = LINE_BREAK.split(piece)[-1]
     return line if len(line) <= MAX_WIDTH else None
 
 
 def _lines_before(text: str, end: int) -> list[str]:
-    """The last lines of the block that ends at ``end``, the nearest last."""
+    """Return the last lines of the block that ends at ``end``, the nearest last."""
     first = max(0, end - LOOK_BEHIND)
     lines = LINE_BREAK.split(text[first:end])
     if first > 0:
@@ -173,7 +173,7 @@ def _lines_before(text: str, end: int) -> list[str]:
 
 
 def _lines_after(text: str, start: int, final: bool) -> list[str] | None:
-    """The next lines of the block; None where not all of them are there yet."""
+    """Return the next lines of the block; None where not all of them are there yet."""
     piece = text[start : start + _LOOK_AHEAD + 2]
     lines = LINE_BREAK.split(piece)
     block: list[str] = []
@@ -206,7 +206,7 @@ def columns(line: str) -> int:
 
 
 def _width(line: str) -> int:
-    """The greater of the two widths: editors count columns, programs count code points."""
+    """Return the greater of the two widths: editors count columns, programs count code points."""
     return max(len(line), columns(line))
 
 
@@ -292,7 +292,7 @@ def _is_stopped(line: str) -> bool:
 
 
 def _first_letter(line: str) -> str:
-    """The first letter; "" where the line begins with a digit or has none at its beginning."""
+    """Return the first letter; "" where a digit begins the line, or no letter does."""
     start = line.lstrip()[:4]
     letter = _CASED.search(start)
     return letter[0] if letter else ""

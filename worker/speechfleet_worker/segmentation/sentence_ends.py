@@ -323,7 +323,7 @@ def _is_quoted(terminator: Terminator) -> bool:
 
 
 def _first_letter(following: str) -> str:
-    """The first letter behind dashes, quotes and brackets; "" where another sign comes first."""
+    """Return the first letter behind dashes, quotes and brackets; "" at another sign."""
     start = _DASH.sub("", following.lstrip(OPENING + "*_ "), count=1).lstrip(OPENING + "*_ ")
     return start[:1]
 

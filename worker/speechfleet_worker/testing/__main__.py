@@ -36,7 +36,7 @@ SERVERS = (
 
 @asynccontextmanager
 async def running(**settings: Any) -> AsyncGenerator[dict[str, str], None]:
-    """Every server, with the same ``settings`` of WireServer, and the environment they need."""
+    """Run every server with the same ``settings`` of WireServer; yield their environment."""
     async with AsyncExitStack() as stack:
         environment: dict[str, str] = {}
         for kind in SERVERS:

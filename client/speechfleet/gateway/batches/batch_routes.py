@@ -21,6 +21,7 @@ from speechfleet.gateway.batches.batch_view import (
     FaceOfBatch,
     Notes,
 )
+from speechfleet.gateway.batches.cursor_page import After, CursorPage, ids_after
 from speechfleet.gateway.batches.file_routes import MAX_LIFETIME_S, MIN_LIFETIME_S
 from speechfleet.gateway.batches.shelf import Shelf
 from speechfleet.gateway.context import CurrentContext
@@ -57,14 +58,6 @@ class BatchOrder(BaseModel):
     output_expires_after: OutputExpiry | None = None
 
 
-class BatchPage(BaseModel):
-    object: Literal["list"] = "list"
-    data: list[BatchView]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
-
-
 @router.post("", response_model=BatchView)
 async def create(
     order: BatchOrder,
@@ -95,32 +88,21 @@ async def create(
     return _answer(await shelf.batch(id))
 
 
-@router.get("", response_model=BatchPage)
+@router.get("", response_model=CursorPage[BatchView])
 async def batches(
     context: CurrentContext,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    after: Annotated[str | None, Query(description="the last id of the page before")] = None,
+    after: After = None,
 ) -> Response:
     """List batches, newest first."""
     client, shelf = context.client, Shelf(context)
-    ids = await client.ledger.batches.ids(client.namespace)
-    if after is not None:
-        if after not in ids:
-            raise InvalidRequest(f"after={after[:100]!r} is no batch of this list")
-        ids = ids[ids.index(after) + 1 :]
     views: list[BatchView] = []
-    for id in ids:
+    for id in ids_after(await client.ledger.batches.ids(client.namespace), after):
         with suppress(BatchNotFound):  # expired, or made by the command line
             views.append((await shelf.batch(id)).view())
         if len(views) > limit:
             break
-    page = BatchPage(
-        data=views[:limit],
-        first_id=views[0].id if views else None,
-        last_id=views[:limit][-1].id if views else None,
-        has_more=len(views) > limit,
-    )
-    return Json(page.model_dump())
+    return Json(CursorPage[BatchView].of(views, limit).model_dump())
 
 
 @router.get("/{batch_id}", response_model=BatchView)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from speechfleet.gateway.batches.batch_input import ENDPOINT
+from speechfleet.gateway.batches.cursor_page import Listed
 from speechfleet.gateway.batches.file_listing import ERRORS, OUTPUT, output_id
 from speechfleet.ledger import BatchState, BatchStatus
 from speechfleet.ledger.batch_status import UNDER_WAY
@@ -52,10 +53,9 @@ class RequestCounts(BaseModel):
     failed: int
 
 
-class BatchView(BaseModel):
+class BatchView(Listed):
     """A batch. Times are Unix seconds."""
 
-    id: str
     object: Literal["batch"] = "batch"
     endpoint: str
     errors: ProblemList | None

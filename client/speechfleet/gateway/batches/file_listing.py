@@ -6,8 +6,7 @@ import re
 import uuid
 from typing import Literal
 
-from pydantic import BaseModel
-
+from speechfleet.gateway.batches.cursor_page import Listed
 from speechfleet.ledger.files import UNKNOWN_SIZE, StoredFile
 
 OUTPUT, ERRORS = "output", "errors"
@@ -18,10 +17,9 @@ _OUTPUT_ID = re.compile(rf"file-([0-9a-f]{{32}})-({OUTPUT}|{ERRORS})").fullmatch
 _BATCH_ID = re.compile(r"batch_([0-9a-f]{32})").fullmatch
 
 
-class FileView(BaseModel):
+class FileView(Listed):
     """A file. Times are Unix seconds."""
 
-    id: str
     object: Literal["file"] = "file"
     bytes: int
     created_at: int

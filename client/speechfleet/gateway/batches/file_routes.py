@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from speechfleet.batch.spool import JSONL
 from speechfleet.errors import InvalidRequest
+from speechfleet.gateway.batches.cursor_page import After, CursorPage, ids_after
 from speechfleet.gateway.batches.file_listing import (
     MADE,
     UPLOADED,
@@ -34,14 +35,6 @@ MIN_LIFETIME_S, MAX_LIFETIME_S = 3600, 30 * 86400
 LONGEST_NAME = 256
 MIN_IDS_AT_ONCE = 100
 FileId = Annotated[str, Path(description="of an upload, or of a batch's output")]
-
-
-class FilePage(BaseModel):
-    object: Literal["list"] = "list"
-    data: list[FileView]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 class FileDeleted(BaseModel):
@@ -78,24 +71,19 @@ async def upload(
     return Json(file_view(stored).model_dump())
 
 
-@router.get("", response_model=FilePage)
+@router.get("", response_model=CursorPage[FileView])
 async def files(
     context: CurrentContext,
     purpose: Annotated[str | None, Query(description=f"{UPLOADED} or {MADE}; else both")] = None,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
-    after: Annotated[str | None, Query(description="the last id of the page before")] = None,
+    after: After = None,
     order: Literal["asc", "desc"] = "desc",
 ) -> Response:
     """List files by the time they were made."""
     client, shelf = context.client, Shelf(context)
     await shelf.list_outputs()
-    ids = await client.ledger.files.ids(client.namespace)
-    if order == "desc":
-        ids.reverse()
-    if after is not None:
-        if after not in ids:
-            raise InvalidRequest(f"after={after[:100]!r} is no file of this list")
-        ids = ids[ids.index(after) + 1 :]
+    listed = await client.ledger.files.ids(client.namespace)
+    ids = ids_after(listed[::-1] if order == "desc" else listed, after)
     found: list[StoredFile] = []
     step = max(limit + 1, MIN_IDS_AT_ONCE)
     for first in range(0, len(ids), step):
@@ -103,14 +91,9 @@ async def files(
         found += [file for file in page if purpose in (None, file.purpose)]
         if len(found) > limit:
             break
-    views = [file_view(file) for file in await shelf.sized(found[:limit])]
-    page_view = FilePage(
-        data=views,
-        first_id=views[0].id if views else None,
-        last_id=views[-1].id if views else None,
-        has_more=len(found) > limit,
-    )
-    return Json(page_view.model_dump())
+    shown = [*await shelf.sized(found[:limit]), *found[limit : limit + 1]]
+    views = [file_view(file) for file in shown]
+    return Json(CursorPage[FileView].of(views, limit).model_dump())
 
 
 @router.get("/{file_id}", response_model=FileView)

@@ -124,7 +124,9 @@ class BatchPage {
   }
 }
 
-const STATES = { open: "RUNNING", ended: "SUCCEEDED", stopped: "FAILED", cancelled: "CANCELLED" };
+const STATES = {
+  validating: "QUEUED", open: "RUNNING", ended: "SUCCEEDED", stopped: "FAILED", cancelled: "CANCELLED", expired: "FAILED",
+};
 const makeFact = ([name]) => el("div", {}, el("dt", {}, name), el("dd"));
 
 function factsOf(batch) {

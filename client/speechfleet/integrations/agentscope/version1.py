@@ -116,7 +116,7 @@ class FleetTTSModel(TTSModelBase):  # type: ignore[misc]  # see there
     async def synthesize(
         self, msg: Any = None, **kwargs: Any
     ) -> TTSResponse | AsyncGenerator[TTSResponse, None]:
-        """The rest, to its end. With ``stream`` always a generator, also of nothing."""
+        """Speak the rest, to its end. With ``stream`` always a generator, also of nothing."""
         if self.supports_streaming_input and not self._connected:
             raise RuntimeError("the model is not connected; call connect() first")
         responses = self._responses(*self._taken(msg))
@@ -142,7 +142,7 @@ class FleetTTSModel(TTSModelBase):  # type: ignore[misc]  # see there
             yield TTSResponse()
 
     async def _said(self, id: str | None, text: str) -> AsyncGenerator[Chunk, None]:
-        """The session's audio, to its end; whoever leaves before does not want the rest."""
+        """Yield the session's audio, to its end; whoever leaves before does not want the rest."""
         session = await self._session_for(id) if text else self._session
         if session is None:
             return
@@ -156,7 +156,7 @@ class FleetTTSModel(TTSModelBase):  # type: ignore[misc]  # see there
             await self._leave(heard=ended)
 
     async def _submitted(self, id: str | None, text: str) -> AsyncGenerator[Chunk, None]:
-        """The same for a text that is whole."""
+        """Do the same for a text that is whole."""
         if id is None or not text:
             return
         async with AsyncExitStack() as stack:
@@ -176,7 +176,7 @@ class FleetTTSModel(TTSModelBase):  # type: ignore[misc]  # see there
                         await job.cancel("its listener has left")
 
     def _taken(self, msg: Any) -> tuple[str | None, str]:
-        """The message's id and text, copied at once: AgentScope goes on writing into it."""
+        """Return the message's id and text, copied at once: AgentScope goes on writing into it."""
         if msg is None:
             return None, ""
         if self._message not in (None, msg.id):
@@ -187,7 +187,7 @@ class FleetTTSModel(TTSModelBase):  # type: ignore[misc]  # see there
         return msg.id, msg.get_text_content() or ""
 
     async def _session_for(self, id: str | None) -> AsyncSession | None:
-        """The message's session, opened now if need be; None where the fleet has failed it."""
+        """Return the message's session, opened now if need be; None where the fleet failed."""
         if self._mute or self._client is None:
             return None
         if self._session is None:
@@ -210,7 +210,7 @@ class FleetTTSModel(TTSModelBase):  # type: ignore[misc]  # see there
             await session.close()
 
     def _give_up(self, error: SpeechFleetError) -> None:
-        """The words matter more than their sound: no further try until the next message."""
+        """Go on without speech until the next message: the words matter more."""
         if self._strict:
             raise error
         self._mute = True

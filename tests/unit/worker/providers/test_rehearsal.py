@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from speechfleet.settings import Settings
+from speechfleet.settings import Endpoint, Settings
 from speechfleet_worker.providers.rehearsal import rehearse
 from speechfleet_worker.testing.openai_server import OpenAIServer
 
@@ -60,5 +60,8 @@ def test_nobody_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     with server.thread():
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
-        rehearse(["openai", "espeak"], Settings())
+        # An endpoint may have the name of a provider.
+        endpoint = Endpoint(base_url=server.base_url, adapter="openai", key_env="OPENAI_API_KEY")
+        for settings in (Settings(), Settings(endpoints={"openai": endpoint})):
+            rehearse(["openai", "espeak"], settings)
     assert server.calls == []
