@@ -110,12 +110,12 @@ class _OpenQueues(round_robin_cycle):
     def __init__(self, room: Room) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # kombu
         self._room = room
-        self.asked: list[str] = []
+        self._asked: list[str] = []
 
     def consume(self, n: int) -> list[str]:
         """Return the queues that a BRPOP asks now."""
-        self.asked = self.open()
-        return self.asked
+        self._asked = self.open()
+        return self._asked
 
     def open(self) -> list[str]:
         """Return the queues that have room, in the order of their turns."""
@@ -123,7 +123,7 @@ class _OpenQueues(round_robin_cycle):
 
     def skipped(self) -> list[str]:
         """Return the queues that have room and that the last BRPOP did not ask."""
-        asked = set(self.asked)
+        asked = set(self._asked)
         return [queue for queue in self.open() if queue not in asked]
 
     def room_of_all(self, queues: Sequence[str]) -> int:
@@ -181,13 +181,13 @@ class _LastingChannel:
         waited_s = time.monotonic() - self._brpop_sent_at
         delivered = super()._brpop_read(**options)  # type: ignore[misc]  # of the channel
         if waited_s < BACKLOG_S:
-            queues = self._queue_cycle.open()
-            self._take_more(self.client, queues, self._queue_cycle.room_of_all(queues))
+            self._take_more(self.client, self._queue_cycle.open())
         return delivered
 
-    def _take_more(self, client: redis.Redis, queues: Sequence[str], room: int) -> None:
+    def _take_more(self, client: redis.Redis, queues: Sequence[str]) -> None:
         """Deliver messages of these queues, as many as have room: one by one each takes longer."""
-        if (count := min(TOGETHER, room)) <= 0:
+        count = min(TOGETHER, self._queue_cycle.room_of_all(queues))
+        if not count:
             return
         groups = [
             [self._q_for_pri(queue, step) for queue in of_lane]
@@ -195,11 +195,11 @@ class _LastingChannel:
             for _, of_lane in groupby(queues, _is_of_batches)
         ]
         names = list(chain.from_iterable(groups))
-        arguments = [*names, *map(str, (count, *map(len, groups)))]
+        arguments = (len(names), *names, count, *map(len, groups))
         try:
-            taken = client.evalsha(TAKE_DIGEST, len(names), *arguments)
+            taken = client.evalsha(TAKE_DIGEST, *arguments)
         except NoScriptError:
-            taken = client.eval(TAKE, len(names), *arguments)
+            taken = client.eval(TAKE, *arguments)
         for name, message in zip(taken[::2], taken[1::2], strict=True):
             queue = name.decode().partition(Channel.sep)[0]
             self._queue_cycle.rotate(queue)
@@ -213,11 +213,9 @@ class _LastingChannel:
         waiting, cycle = self._in_poll, self._queue_cycle
         if not waiting or waiting.server_side_id is None or not (queues := cycle.skipped()):
             return
-        # Whatever the BRPOP brings has its room, too.
-        room = min(cycle.room_of_all(queues), cycle.room_of_all(cycle.asked) - 1)
         try:
             with self.conn_or_acquire() as client:
-                self._take_more(client, queues, room)
+                self._take_more(client, queues)
                 if not cycle.skipped():
                     return
                 for _ in range(UNBLOCK_ATTEMPTS):  # the server may not have begun to wait
