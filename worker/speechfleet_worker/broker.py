@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
-from itertools import chain, groupby
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,7 +16,7 @@ from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport.redis import Channel, SentinelChannel, SentinelTransport, Transport
 from kombu.utils.scheduling import round_robin_cycle
 from redis.connection import AbstractConnection
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from speechfleet.ledger import keys
 from speechfleet.ledger.connection import keep_alive_options, sentinel_options
@@ -33,37 +30,12 @@ log = logging.getLogger(__name__)
 
 BRPOP_S = 1.0
 """Seconds for which one BRPOP waits."""
-TOGETHER = 4
-"""Messages that are taken together: jobs that begin together wait for each other at every step."""
-BACKLOG_S = 0.05
-"""A BRPOP that ends before has found a queue with messages, of which there may be more."""
 HEALTH_CHECK_S = 3.0
 """A BRPOP whose reply is overdue by this is given up; looked at as often."""
 REPLY_TIMEOUT_S = 10.0
 RETRY_PAUSE_S, LONGEST_RETRY_PAUSE_S = 0.5, 2.0
 """Between attempts to connect; kombu's own go up to half a minute."""
 UNBLOCK_ATTEMPTS = 3
-TAKE = """
-local taken, first = {}, 1
-for group = 2, #ARGV do
-  local last, more = first + ARGV[group] - 1, true
-  while more do
-    more = false
-    for number = first, last do
-      local message = #taken < 2 * ARGV[1] and redis.call('RPOP', KEYS[number])
-      if message then
-        taken[#taken + 1], taken[#taken + 2] = KEYS[number], message
-        more = true
-      end
-    end
-  end
-  first = last + 1
-end
-return taken
-"""
-"""Takes so many messages; returns each behind its key. Behind their number come the sizes of
-groups of keys: of the first that has messages, one of each key in turn."""
-TAKE_DIGEST = hashlib.sha1(TAKE.encode(), usedforsecurity=False).hexdigest()
 
 
 class LastingConnection(AbstractConnection):
@@ -95,10 +67,6 @@ def lasting(kind: type[AbstractConnection]) -> type[AbstractConnection]:
     return type(kind.__name__, (LastingConnection, kind), {})
 
 
-Room = Callable[[str], int]
-"""Tells how many more jobs of a queue may run."""
-
-
 class _OpenQueues(round_robin_cycle):
     """kombu's order of queues, without those that have no room at the time of a BRPOP.
 
@@ -107,28 +75,23 @@ class _OpenQueues(round_robin_cycle):
 
     items: list[str]
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, is_open: Callable[[str], bool]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # kombu
-        self._room = room
-        self._asked: list[str] = []
+        self._is_open = is_open
+        self._asked = 0
 
     def consume(self, n: int) -> list[str]:
         """Return the queues that a BRPOP asks now."""
-        self._asked = self.open()
-        return self._asked
+        found = [queue for queue in self.items[:n] if self._is_open(queue)]
+        self._asked = len(found)
+        return sorted(found, key=_is_of_batches)
 
-    def open(self) -> list[str]:
-        """Return the queues that have room, in the order of their turns."""
-        return sorted((queue for queue in self.items if self._room(queue)), key=_is_of_batches)
+    def has_more_open(self) -> bool:
+        """Tell whether more queues have room than the last BRPOP asked.
 
-    def skipped(self) -> list[str]:
-        """Return the queues that have room and that the last BRPOP did not ask."""
-        asked = set(self._asked)
-        return [queue for queue in self.open() if queue not in asked]
-
-    def room_of_all(self, queues: Sequence[str]) -> int:
-        """Return how many jobs of these queues may run together, whosesoever they are."""
-        return min(map(self._room, queues), default=0)
+        Of those that it asked none is closed before it ends.
+        """
+        return sum(map(self._is_open, self.items)) > self._asked
 
 
 @cache
@@ -142,8 +105,8 @@ class _LastingChannel:
     def __init__(self, connection: Any, **options: Any) -> None:
         super().__init__(connection, **options)  # type: ignore[call-arg]  # of the channel
         # Connections that only send come from a pool of kombu's own.
-        room = getattr(connection.client, "room", BrokerConnection.room)
-        self._queue_cycle = _OpenQueues(room)
+        is_open = getattr(connection.client, "is_open", BrokerConnection.is_open)
+        self._queue_cycle = _OpenQueues(is_open)
         self._sender: redis.Redis | None = None
 
     do_restore = False
@@ -153,12 +116,7 @@ class _LastingChannel:
     _in_poll: Any
     pool: Any
     _queue_cycle: Any
-    _brpop_sent_at: Any
-    _q_for_pri: Callable[[str, int], str]
-    client: Any
-    conn_or_acquire: Any
-    connection: Any
-    priority_steps: list[int]
+    connection_errors: tuple[type[Exception], ...]
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         params: dict[str, Any] = super()._connparams(asynchronous)  # type: ignore[misc]  # of the channel
@@ -176,48 +134,13 @@ class _LastingChannel:
             self._sender = super()._create_client()  # type: ignore[misc]  # of the channel
         return self._sender
 
-    def _brpop_read(self, **options: Any) -> Any:
-        """Deliver the message that a BRPOP brought, and more where there may be more."""
-        waited_s = time.monotonic() - self._brpop_sent_at
-        delivered = super()._brpop_read(**options)  # type: ignore[misc]  # of the channel
-        if waited_s < BACKLOG_S:
-            self._take_more(self.client, self._queue_cycle.open())
-        return delivered
-
-    def _take_more(self, client: redis.Redis, queues: Sequence[str]) -> None:
-        """Deliver messages of these queues, as many as have room: one by one each takes longer."""
-        count = min(TOGETHER, self._queue_cycle.room_of_all(queues))
-        if not count:
-            return
-        groups = [
-            [self._q_for_pri(queue, step) for queue in of_lane]
-            for step in self.priority_steps
-            for _, of_lane in groupby(queues, _is_of_batches)
-        ]
-        names = list(chain.from_iterable(groups))
-        arguments = (len(names), *names, count, *map(len, groups))
-        try:
-            taken = client.evalsha(TAKE_DIGEST, *arguments)
-        except NoScriptError:
-            taken = client.eval(TAKE, *arguments)
-        for name, message in zip(taken[::2], taken[1::2], strict=True):
-            queue = name.decode().partition(Channel.sep)[0]
-            self._queue_cycle.rotate(queue)
-            self.connection._deliver(json.loads(message), queue)  # noqa: SLF001 # as kombu does
-
     def end_waiting(self) -> None:
-        """Take messages of queues that a waiting BRPOP did not ask, where these have room by now.
-
-        Where they have few, the BRPOP ends: the next one asks them, too.
-        """
+        """End a BRPOP that waits, if another queue has room by now: the next one asks that too."""
         waiting, cycle = self._in_poll, self._queue_cycle
-        if not waiting or waiting.server_side_id is None or not (queues := cycle.skipped()):
+        if not waiting or waiting.server_side_id is None or not cycle.has_more_open():
             return
         try:
-            with self.conn_or_acquire() as client:
-                self._take_more(client, queues)
-                if not cycle.skipped():
-                    return
+            with self.conn_or_acquire() as client:  # type: ignore[attr-defined]  # of the channel
                 for _ in range(UNBLOCK_ATTEMPTS):  # the server may not have begun to wait
                     if client.client_unblock(waiting.server_side_id):
                         return
@@ -248,13 +171,13 @@ class PrimaryTransport(SentinelTransport):
 class BrokerConnection(Connection):
     """Connects again at short intervals, and logs an outage once, not at each attempt.
 
-    ``room`` tells how many more jobs of a queue may run.
+    ``is_open`` tells which queues have room.
     """
 
     @staticmethod
-    def room(queue: str) -> int:
-        """Tell that every queue has room for one, where nobody knows better."""
-        return 1
+    def is_open(queue: str) -> bool:
+        """Tell that every queue has room, where nobody knows better."""
+        return True
 
     def ensure_connection(self, errback: object = None, *args: Any, **options: Any) -> Any:
         intervals = {
@@ -289,9 +212,9 @@ class _Outage:
             log.warning("Redis is back after %.0f s; this worker takes jobs again", away_s)
 
 
-def connections_for(room: Room) -> type[AMQP]:
+def connections_for(is_open: Callable[[str], bool]) -> type[AMQP]:
     """Make Celery's maker of connections. Their options must be JSON: Celery shows them."""
-    connection = type("BrokerConnection", (BrokerConnection,), {"room": staticmethod(room)})
+    connection = type("BrokerConnection", (BrokerConnection,), {"is_open": staticmethod(is_open)})
     return type("BrokerConnections", (AMQP,), {"Connection": connection})
 
 

@@ -9,6 +9,8 @@ found by its sequence number (`maintenance/sweeper.py`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from celery import Celery
 from kombu.entity import Queue
 
@@ -23,18 +25,18 @@ def make_app(
     *,
     boot: str = "",
     events: bool = False,
-    room: broker.Room = broker.BrokerConnection.room,
+    is_open: Callable[[str], bool] = lambda _: True,
 ) -> Celery:
     """Make the Celery application of one worker process.
 
-    ``room``: tells how many more jobs of a queue may run; ``events``: answer remote
+    ``is_open``: tells whether a queue has room for another job; ``events``: answer remote
     control, which Flower and ``celery inspect`` ask.
     """
     broker.register_transports()
     app = Celery(
         "speechfleet",
         broker=broker.broker_url(settings),
-        amqp=broker.connections_for(room),
+        amqp=broker.connections_for(is_open),
         set_as_current=False,
     )
     app.conf.update(

@@ -40,10 +40,6 @@ class _Limit:
     running: int = 0
 
     @property
-    def room(self) -> int:
-        return max(0, self.jobs - self.running)
-
-    @property
     def has_room(self) -> bool:
         return self.running < self.jobs
 
@@ -68,11 +64,6 @@ class _Terms:
             else:
                 return False
         return True
-
-    @property
-    def room(self) -> int:
-        """The jobs that may begin now; with more, none of the limits would have room."""
-        return min(max(limit.room for limit in limits) for limits in self.required)
 
     def gain_from(self, leaving: _Terms) -> bool:
         """Tell whether jobs on other terms take the room that one on these lacks."""
@@ -163,11 +154,6 @@ class Slots:
         """Tell whether one more job of this queue may run beside those that run."""
         terms = self._terms.get(queue)
         return terms is None or terms.is_open
-
-    def room(self, queue: str) -> int:
-        """Return how many more jobs of this queue may run beside those that run."""
-        terms = self._terms.get(queue)
-        return self.total if terms is None else terms.room
 
     def take(self, queue: str) -> Slot:
         """Count a job whose message has come, until it leaves its slot."""

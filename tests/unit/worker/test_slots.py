@@ -56,19 +56,6 @@ def test_the_slots_of_a_provider_are_used_to_the_last(limit: int) -> None:
     assert slots.is_open(OTHER)
 
 
-def test_room_is_that_of_the_narrowest_limit() -> None:
-    slots = mixed(slots=20, provider_slots={"espeak": 4})
-    assert [slots.room(queue) for queue in (BATCH, LIVE, OTHER)] == [4, 4, 20]
-    take(slots, 3)
-    assert [slots.room(queue) for queue in (BATCH, LIVE, OTHER)] == [1, 1, 17]
-    assert slots.room("not of this worker") == 20
-
-
-def test_live_jobs_have_room_of_their_own_where_batches_fill_the_slots() -> None:
-    slots = run(mixed(slots=8), BATCH, 8)
-    assert [slots.room(queue) for queue in (BATCH, LIVE)] == [0, 2]
-
-
 def test_room_is_reported_where_there_was_none() -> None:
     slots, reported = mixed(slots=2), list[str]()
     slots.on_room = lambda: reported.append("room")
