@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
 from collections.abc import Callable, Container, Iterable, Sequence
@@ -32,9 +31,12 @@ _INCLUDE = re.compile(r"^-- include: (\w+)\n", re.MULTILINE)
 USAGE_TTL_S = 400 * 86400
 """Seconds for which the sums of a day are kept: more than a year."""
 
+MOST_LOADS = 10
+"""Times that many calls give the server the text of a script that it does not know."""
+
 
 class Scripts:
-    """Runs the scripts of ``lua/`` by name, and loads them again where the server forgot them."""
+    """Runs the scripts of ``lua/`` by name; a server that does not know one gets its text."""
 
     def __init__(
         self,
@@ -44,7 +46,6 @@ class Scripts:
     ) -> None:
         self._settings = settings
         self._errors = errors
-        self._loading: dict[str, asyncio.Future[Any]] = {}
         self._sources: dict[str, tuple[str, str]] = {}
         self.pipe = pipe
         self.may_pass_memory_limit = False
@@ -57,10 +58,14 @@ class Scripts:
         source, digest = self._source(name)
         commands = [("EVALSHA", digest, len(keys), *keys, *arguments) for keys, arguments in calls]
         replies = await self.pipe.call_all(commands)
-        if any(isinstance(reply, NoScriptError) for reply in replies):
-            await self._load(source)
-            # Idempotent: what was done is found to be done.
-            replies = await self.pipe.call_all(commands)
+        for _ in range(MOST_LOADS):  # a server that took over meanwhile may not know it either
+            missed = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+            if not missed:
+                break
+            await self.call("SCRIPT", "LOAD", source)
+            again = await self.pipe.call_all([commands[at] for at in missed])
+            for at, reply in zip(missed, again, strict=True):
+                replies[at] = reply
         return [self._mapped(reply) for reply in replies]
 
     def _mapped(self, reply: Any) -> Any:
@@ -79,20 +84,11 @@ class Scripts:
         try:
             return await self.pipe.call(*command)
         except NoScriptError:
-            await self._load(source)
-            return await self.call(*command)
+            # With its text: the server learns it, and needs none of what came before.
+            return await self.call("EVAL", source, *command[2:])
         except Exception:
             with self._errors():
                 raise
-
-    async def _load(self, source: str) -> None:
-        """Load a script once for all calls that miss it at the same moment."""
-        loading = self._loading.get(source)
-        if loading is None:
-            loading = asyncio.ensure_future(self.call("SCRIPT", "LOAD", source))
-            self._loading[source] = loading
-            loading.add_done_callback(lambda _: self._loading.pop(source, None))
-        await loading
 
     async def call(self, *command: Argument) -> Any:
         """Run a plain command, sent together with all others that wait."""

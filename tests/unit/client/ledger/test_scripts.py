@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from redis.exceptions import NoScriptError
 
 from speechfleet.ledger import scripts
 from speechfleet.ledger.scripts import REFUSED_WHEN_FULL, Scripts, source
@@ -88,3 +89,37 @@ def test_the_first_write_of_a_submit_takes_memory() -> None:
     text = (LUA / "job" / "submit.lua").read_text()
     writes = re.findall(r"redis\.call\('(HSET|DEL|ZADD|SADD|LPUSH|HINCRBY)'", text)
     assert writes[0] == "HSET"
+
+
+class ChangingServer:
+    """Takes over from another server before each of the first calls: it knows no script."""
+
+    def __init__(self, changes: int) -> None:
+        self.changes = changes
+        self.knows = False
+
+    async def call(self, *command: Any) -> Any:
+        [reply] = await self.call_all([command])
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    async def call_all(self, commands: list[Any]) -> list[Any]:
+        if commands[0][0] == "EVALSHA" and self.changes:
+            self.changes -= 1
+            self.knows = False
+        return [self.reply(command) for command in commands]
+
+    def reply(self, command: Any) -> Any:
+        if command[0] in ("EVAL", "SCRIPT"):
+            self.knows = True
+        return command[-1] if self.knows else NoScriptError("No matching script.")
+
+
+@pytest.mark.parametrize("changes", [0, 1, 3], ids=["none", "one", "several"])
+async def test_a_script_runs_through_changes_of_the_server(changes: int) -> None:
+    scripts = Scripts(cast("Any", ChangingServer(changes)), settings(), nullcontext)
+    assert await scripts.run("publish", ["a key"], "value") == "value"
+    calls = [(["a key"], [number]) for number in range(3)]
+    scripts = Scripts(cast("Any", ChangingServer(changes)), settings(), nullcontext)
+    assert await scripts.run_all("publish", calls) == [0, 1, 2]
