@@ -44,6 +44,8 @@ GC_THRESHOLDS = (10_000, 20, 50)
 a busy worker's time."""
 DEAF_AFTER_S = 5.0
 """Commands that go unanswered for so long show that this worker cannot work."""
+STORE_CHECK_S = 5.0
+"""For which a worker that starts waits for the store."""
 HAND_OVER_S = 8.0
 """Seconds that a drain may take beyond the grace time, when Redis is away or refuses."""
 
@@ -151,11 +153,15 @@ async def check_store(settings: Settings) -> None:
     """Raise an error for a store that is set wrongly; only warn of one that is away."""
     store = open_store(settings.required_store)
     try:
-        await store.check()
+        async with asyncio.timeout(STORE_CHECK_S):
+            await store.check()
     except StoreUnavailable as error:
         log.warning("the object store is not there yet: %s", error)
+    except TimeoutError:
+        log.warning("the object store does not answer within %g s; jobs will wait", STORE_CHECK_S)
     finally:
-        await store.close()
+        # Not awaited: it waits for a call that has no answer.
+        _background.add(asyncio.create_task(store.close()))
 
 
 async def start_worker(
@@ -167,11 +173,11 @@ async def start_worker(
     await worker.context.ledger.workers.register(worker.describe())
     await worker.context.ledger.webhooks.follow_setting(settings.webhooks)
     await worker.context.ledger.quotas.follow_setting(settings.quotas, unit_prices(settings))
-    _periodic_work.add(asyncio.create_task(Sweeper(worker).run()))
+    _background.add(asyncio.create_task(Sweeper(worker).run()))
     return worker
 
 
-_periodic_work: set[asyncio.Task[None]] = set()
+_background: set[asyncio.Task[None]] = set()
 """The loop itself holds tasks only weakly."""
 
 

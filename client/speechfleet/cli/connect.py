@@ -14,13 +14,15 @@ from speechfleet.client import AsyncClient
 from speechfleet.embedded import EmbeddedFleet, EmbeddedValkey, default_folder
 from speechfleet.embedded.data_folder import close_to_others
 from speechfleet.embedded.home import join_home_fleet, running_fleet, settings_of
-from speechfleet.errors import FolderInUse, MisconfiguredError
+from speechfleet.errors import FolderInUse, MisconfiguredError, ObjectMissing, StoreError
 from speechfleet.settings import Settings
+from speechfleet.store import Store
 
 T = TypeVar("T")
 FOLDER_TIMEOUT_S = 60.0
 """Seconds to wait for another user of the embedded fleet's folder."""
 STARTING = "joining the fleet of this machine, or bringing one up ..."
+STORE_ANSWER_S = 3.0
 Work = Callable[[AsyncClient], Awaitable[T]]
 
 
@@ -131,6 +133,20 @@ def _server_only(settings: Settings, folder: Path) -> Iterator[Settings]:
 def check_store(client: AsyncClient) -> None:
     """Raise MisconfiguredError or MissingExtra where the object store cannot be opened."""
     _ = client.store
+
+
+async def store_trouble(store: Store) -> str:
+    """Ask the store for an object that is not there; return what is wrong, "" if nothing is."""
+    try:
+        async with asyncio.timeout(STORE_ANSWER_S):
+            await store.get("segments/none")
+    except TimeoutError:
+        return f"no answer within {STORE_ANSWER_S:g} s; `speechfleet doctor` says more"
+    except ObjectMissing:
+        return ""
+    except StoreError as error:
+        return str(error)
+    return ""
 
 
 async def check_served(client: AsyncClient, model: str) -> None:

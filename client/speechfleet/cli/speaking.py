@@ -14,7 +14,13 @@ import typer
 
 from speechfleet.cli import options, output
 from speechfleet.cli.audio_output import STREAMED, deliver
-from speechfleet.cli.connect import check_served, check_store, on_fleet, start_command
+from speechfleet.cli.connect import (
+    check_served,
+    check_store,
+    on_fleet,
+    start_command,
+    store_trouble,
+)
 from speechfleet.cli.dialogue import Cast, read_dialogue
 from speechfleet.cli.exit_status import as_json as error_as_json
 from speechfleet.cli.exit_status import status_of
@@ -26,6 +32,8 @@ from speechfleet.errors import (
     InvalidRequest,
     JobCancelled,
     JobFailed,
+    MisconfiguredError,
+    MissingExtra,
     SpeechFleetError,
 )
 from speechfleet.job import AsyncJob, AsyncSpeech
@@ -36,6 +44,8 @@ from speechfleet.tts import Msg
 
 NO_WORKER_AFTER_S = 1.0
 """Seconds without a worker after which the user gets a warning."""
+STORE_AFTER_S = 4.0
+"""Further seconds of waiting after which the store is asked whether it is there."""
 
 
 def say(
@@ -83,7 +93,7 @@ def say(
             check_store(client)  # before anything is paid for
         await check_served(client, order["model"])
         job = await _submit(client, msg, id, order)
-        async with _cancelled_on_interrupt(job, mine=id is None), _no_worker_warning(job):
+        async with _cancelled_on_interrupt(job, mine=id is None), _wait_warning(client, job):
             await _finish(job, target, order["format"], as_json=as_json, quiet=quiet)
 
     on_fleet(work, start=True, quiet=quiet)
@@ -159,7 +169,7 @@ def listen(
                 f"job {id!r} was spoken as {own}, not {wanted}: name the file .{own}, or take "
                 "--output -, which gives wav and pcm of any job"
             )
-        async with _no_worker_warning(job):
+        async with _wait_warning(client, job):
             await _finish(job, target, wanted, as_json=as_json, quiet=quiet)
 
     on_fleet(work, revive=True, quiet=quiet)
@@ -293,8 +303,8 @@ async def _cancelled_on_interrupt(job: AsyncJob, *, mine: bool) -> AsyncIterator
 
 
 @contextlib.asynccontextmanager
-async def _no_worker_warning(job: AsyncJob) -> AsyncIterator[None]:
-    """Tell the user when no worker takes the job: waiting in silence looks like a hang."""
+async def _wait_warning(client: AsyncClient, job: AsyncJob) -> AsyncIterator[None]:
+    """Tell the user what the job waits for: waiting in silence looks like a hang."""
 
     async def look() -> None:
         await asyncio.sleep(NO_WORKER_AFTER_S)
@@ -302,6 +312,10 @@ async def _no_worker_warning(job: AsyncJob) -> AsyncIterator[None]:
             status = await job.status()
             if status.waiting == "no_worker":
                 output.tell(_no_worker(status.model))
+        await asyncio.sleep(STORE_AFTER_S)
+        with contextlib.suppress(MisconfiguredError, MissingExtra):  # not needed to listen
+            if trouble := await store_trouble(client.store):
+                output.tell(f"it waits for the object store, until that answers: {trouble}")
 
     looking = asyncio.create_task(look())
     try:
