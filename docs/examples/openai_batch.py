@@ -26,7 +26,7 @@ batch = client.batches.create(
     endpoint="/v1/audio/speech",  # type: ignore[arg-type] # the package knows OpenAI's own only
     completion_window="24h",
 )
-while batch.status in ("in_progress", "finalizing"):
+while batch.status in ("validating", "in_progress", "finalizing"):
     time.sleep(0.5)
     batch = client.batches.retrieve(batch.id)
 if batch.output_file_id is None:

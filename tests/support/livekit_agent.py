@@ -52,6 +52,8 @@ class Ear(AudioOutput):
         super().__init__(label="ear", capabilities=AudioOutputCapabilities(pause=False))
         self.playback = Playback()
         self.speaking = asyncio.Event()
+        self.has_all = asyncio.Event()
+        """All audio of an answer came; most of it is still to be heard."""
         self._captured = 0.0
         self._end: asyncio.TimerHandle | None = None
 
@@ -66,6 +68,7 @@ class Ear(AudioOutput):
     def flush(self) -> None:
         super().flush()
         if self._captured:
+            self.has_all.set()
             loop = asyncio.get_running_loop()
             self._end = loop.call_later(self.playback.seconds_left, self._finish)
 
