@@ -97,15 +97,20 @@ def _fit(columns: Sequence[Column], width: int, folds: int) -> list[int] | None:
 
 def _grid(columns: Sequence[Column], widths: Sequence[int]) -> Table:
     headed = any(column.name for column in columns)
-    grid = Table(
-        box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0), show_header=headed
-    )
-    for column, width in zip(columns, widths, strict=True):
+    grid = Table(box=None, header_style="bold", pad_edge=False, padding=0, show_header=headed)
+    # The gap belongs to the cell: rich before 15 counts one behind the last column, too.
+    gaps = [GAP] * (len(columns) - 1) + [0]
+    for column, width, gap in zip(columns, widths, gaps, strict=True):
         justify: JustifyMethod = "right" if column.is_numeric else "left"
-        grid.add_column(column.name, width=width, overflow="fold", justify=justify)
+        heading = _before_gap(column.name, gap)
+        grid.add_column(heading, width=width + gap, overflow="fold", justify=justify)
     for cells in zip(*(column.cells for column in columns), strict=True):
-        grid.add_row(*map(Text, cells))
+        grid.add_row(*map(_before_gap, cells, gaps))
     return grid
+
+
+def _before_gap(text: str, gap: int) -> RenderableType:
+    return Padding(Text(text), (0, gap, 0, 0)) if gap else Text(text)
 
 
 def _blocks(columns: Sequence[Column], keys: int) -> Iterator[RenderableType]:
