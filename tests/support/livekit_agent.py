@@ -94,7 +94,8 @@ class Eye(TextOutput):
         self._written = asyncio.Event()
 
     async def reads(self) -> None:
-        """Wait for the first word that was heard."""
+        """Wait for the next word that is heard."""
+        self._written.clear()
         await self._written.wait()
 
     async def capture_text(self, text: str) -> None:
