@@ -32,7 +32,7 @@ from speechfleet.cli import (
     speaking,
     webhooks,
 )
-from speechfleet.cli.exit_status import ExitStatus, as_json, status_of
+from speechfleet.cli.exit_status import ExitStatus, as_json, give_up_stdout, status_of
 from speechfleet.cli.overview import SUMMARY
 from speechfleet.errors import SpeechFleetError
 from speechfleet.settings import set_namespace, unknown_variables
@@ -163,7 +163,7 @@ def _failed(error: dict[str, Any], status: ExitStatus, *, json: bool) -> ExitSta
             output.emit({"error": error})
         sys.stdout.flush()
     except OSError:  # its disk is full, or its reader has left
-        output.give_up_stdout()
+        give_up_stdout()
     return status
 
 
@@ -183,7 +183,7 @@ def _of_the_system(error: OSError | KeyboardInterrupt, *, json: bool) -> ExitSta
             details = {"code": "interrupted", "message": "interrupted", "retryable": True}
             return _failed(details, ExitStatus.INTERRUPTED, json=json)
         case BrokenPipeError():
-            output.give_up_stdout()
+            give_up_stdout()
             return ExitStatus.NO_READER
         case _:
             where = f"{error.filename}: " if error.filename else ""

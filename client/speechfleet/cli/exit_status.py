@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any
@@ -68,3 +70,8 @@ CODES_OF_WRONG_USE = {
     kind.code for root in (InvalidRequest, MisconfiguredError) for kind in _with_subclasses(root)
 }
 """Codes of errors that the caller has to correct; only the worker finds an unknown voice."""
+
+
+def give_up_stdout() -> None:
+    """Send everything more on stdout to nothing: Python flushes it once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

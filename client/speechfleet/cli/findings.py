@@ -1,4 +1,4 @@
-"""One thing that `doctor` looked at, and its verdict."""
+"""Describe what `doctor` looked at, and its verdict."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """Tells the verdict on a thing that was looked at.
 
     ``mend``: what to do, "" where nothing. ``status``: what a failure makes of the exit status.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Generator, Iterable, Sequence
@@ -71,11 +70,6 @@ def table(
         tell(nothing)
         return
     print_table(console(), columns, content, rare=rare, keys=keys, folds=folds)
-
-
-def give_up_stdout() -> None:
-    """Send everything more on stdout to nothing: Python flushes it once more at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -6,11 +6,10 @@ holds these lists to the commands themselves.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 
-from speechfleet.cli.exit_status import ExitStatus
+from speechfleet.cli.exit_status import ExitStatus, give_up_stdout
 from speechfleet.cli.panels import BOLD, NAME, SHORT, TYPE, Screen, panel
 
 SUMMARY = "Turn text into speech, on this machine or on a fleet of workers."
@@ -143,8 +142,8 @@ def print_help() -> int:
             sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
     except OSError as error:
-        # The reader of our output has left, or its disk is full. Python flushes once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output has left, or its disk is full.
+        give_up_stdout()
         if isinstance(error, BrokenPipeError):
             return ExitStatus.NO_READER
         sys.stderr.write(f"speechfleet: {error.strerror}\n")
