@@ -15,18 +15,10 @@ from livekit.agents.tts import FallbackAdapter, StreamAdapter
 from speechfleet import AsyncClient, State
 from speechfleet.integrations.livekit import FleetTTS
 from speechfleet_worker.testing.openai_server import OpenAIServer
-from speechfleet_worker.testing.wire import Fault, speech
+from speechfleet_worker.testing.wire import Fault
 from tests.support.livekit_agent import Stream, talking, whole, written
 from tests.support.stage import Stage, staged
-
-MODEL = "openai/gpt-4o-mini-tts"
-MILLISECONDS = 20
-SENTENCES = [
-    "The first sentence is spoken to the end.",
-    "The second one follows it without a pause.",
-    "And the third one is the last of them all.",
-]
-DELTAS = [f"{word} " for word in " ".join(SENTENCES).split()]
+from tests.support.three_sentences import DELTAS, MILLISECONDS, MODEL, SENTENCES, spoken
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +44,6 @@ async def client(stage: Stage) -> AsyncIterator[AsyncClient]:
 @pytest.fixture
 def voice(client: AsyncClient) -> FleetTTS:
     return FleetTTS(MODEL, voice="alloy", client=client)
-
-
-def spoken(*sentences: str) -> bytes:
-    return b"".join(speech(sentence, 24_000, MILLISECONDS) for sentence in sentences)
 
 
 def voiced(pcm: bytes) -> list[int]:

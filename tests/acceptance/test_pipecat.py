@@ -32,20 +32,13 @@ from pipecat.utils.errors import ErrorCategory
 from speechfleet import AsyncClient
 from speechfleet.integrations.pipecat import FleetTTSService, FleetTTSSettings
 from speechfleet_worker.testing.openai_server import OpenAIServer
-from speechfleet_worker.testing.wire import Fault, speech
+from speechfleet_worker.testing.wire import Fault
 from tests.support.pipecat_bot import calling
 from tests.support.stage import Stage, staged
+from tests.support.three_sentences import DELTAS, MILLISECONDS, MODEL, SENTENCES, spoken
 
-MODEL = "openai/gpt-4o-mini-tts"
-MILLISECONDS = 20
 PIECE_BYTES = 1920
 """40 ms at 24 kHz: Pipecat drops what is shorter when speech pauses."""
-SENTENCES = [
-    "The first sentence is spoken to the end.",
-    "The second one follows it without a pause.",
-    "And the third one is the last of them all.",
-]
-DELTAS = [f"{word} " for word in " ".join(SENTENCES).split()]
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +63,6 @@ async def client(stage: Stage) -> AsyncIterator[AsyncClient]:
 @pytest.fixture
 def service(client: AsyncClient) -> FleetTTSService:
     return FleetTTSService(model=MODEL, voice="alloy", client=client)
-
-
-def spoken(*sentences: str) -> bytes:
-    return b"".join(speech(sentence, 24_000, MILLISECONDS) for sentence in sentences)
 
 
 def turn(*deltas: str) -> list[Frame]:
