@@ -1,4 +1,4 @@
-"""One client for each event loop, for code that is set up before any loop runs."""
+"""Keep a client for each event loop, for code that is set up before any loop runs."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ MAX_TAKES = 100
 
 @dataclass(frozen=True)
 class Take:
-    """One way to speak a segment. ``voice``, ``text``: "" is as submitted.
+    """Describes a way to speak a segment. ``voice``, ``text``: "" is as submitted.
 
     ``options``: of the provider, beside those of the job. ``again``: how many takes before this
     one ask for the very same; their audio is not reused.

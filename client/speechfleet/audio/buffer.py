@@ -67,7 +67,7 @@ class _Run:
 
 
 class AudioBuffer:
-    """One growing run of bytes that hands out snapshots which never change.
+    """Holds a growing run of bytes, and hands out snapshots which never change.
 
     Appending and taking a snapshot copy nothing; `view(n)` is a read-only view of the first
     ``n`` bytes. The total cost is linear in the bytes appended. Truncating goes on in a copy,

@@ -1,4 +1,4 @@
-"""One run of a batch, by a client or a worker: items go in, and what ends is written down."""
+"""Run a batch, by a client or a worker: items go in, and what ends is written down."""
 
 from __future__ import annotations
 

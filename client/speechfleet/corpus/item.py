@@ -1,4 +1,4 @@
-"""One text of a corpus and the request that it becomes."""
+"""Describe a text of a corpus and the request that it becomes."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from importlib.resources import files
 
 @dataclass(frozen=True)
 class Article:
-    """One article, as the text of a job.
+    """Holds an article as the text of a job.
 
     ``id``: ``udhr-en-01`` to ``udhr-en-30``, and ``udhr-en-00`` for the preamble; it never
     changes, so that a second run finds the audio of the first one. ``language``: a BCP 47 tag.

@@ -23,7 +23,7 @@ def console() -> Console:
 
 @dataclass
 class Stage:
-    """One run of the demo. Each claim is checked; ``broken`` lists those that did not hold."""
+    """Runs the demo once. Each claim is checked; ``broken`` lists those that did not hold."""
 
     fleet: EmbeddedFleet
     client: AsyncClient

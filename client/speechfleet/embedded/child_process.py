@@ -1,4 +1,4 @@
-"""One child process, from start to death, in a process group of its own."""
+"""Run a child process from start to death, in a process group of its own."""
 
 from __future__ import annotations
 

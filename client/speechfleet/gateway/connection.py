@@ -49,7 +49,7 @@ INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Timer:
-    """One pending call of an event loop, replaced by the next one."""
+    """Holds the pending call of an event loop; the next one replaces it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

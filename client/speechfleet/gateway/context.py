@@ -65,7 +65,7 @@ def gateway_of(request: Request) -> Gateway:
 
 
 class RequestContext:
-    """One request: its gateway, its caller, and the fleet as far as the caller may see it."""
+    """Holds a request: its gateway, its caller, and the fleet as far as the caller may see it."""
 
     def __init__(self, request: Request, gateway: Gateway, caller: Caller, client: AsyncClient):
         self.request = request

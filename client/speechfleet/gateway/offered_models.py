@@ -19,7 +19,7 @@ CACHE_S = 2.0
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """One model. ``voices``: none where it takes any; ``options``: None where they are unknown."""
+    """Describes a model. ``voices``: none where it takes any; ``options``: None if unknown."""
 
     name: str
     default_voice: str = ""

@@ -1,4 +1,4 @@
-"""One cheap question: is there anything that the periodic work of workers could find?"""
+"""Ask cheaply whether there is anything that the periodic work of workers could find."""
 
 from __future__ import annotations
 

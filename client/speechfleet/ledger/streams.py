@@ -41,7 +41,7 @@ Batch = list[tuple[str, Entry | None]]
 
 
 class Subscription:
-    """One reader of one stream: entries in order, each once, from ``after`` on."""
+    """Reads a stream: entries in order, each once, from ``after`` on."""
 
     def __init__(self, reader: _Reader, key: str, after: str) -> None:
         self._reader = reader
@@ -109,7 +109,7 @@ class Subscription:
 
 
 class _Reader:
-    """One connection that waits for the entries of up to some 32 streams.
+    """Waits on a connection for the entries of up to some 32 streams.
 
     A connection without a reply in time is given up for another, which goes on from each
     subscription's last entry.

@@ -62,7 +62,7 @@ class NewObject:
 
 
 class Upload(ABC):
-    """One long object, written while it is spoken; from `Store.upload`.
+    """Writes a long object while it is spoken; from `Store.upload`.
 
     One call at a time. Memory is bounded: some 10 MiB and what the last `write` brought.
     A step that raised StoreUnavailable has changed nothing and may be made again.

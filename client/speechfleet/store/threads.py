@@ -37,7 +37,7 @@ class _Abandoned(BaseException):
 
 
 class _Call:
-    """One blocking call: what runs, since when, and the last sign of its progress."""
+    """Describes a blocking call: what runs, since when, and the last sign of its progress."""
 
     def __init__(self, work: Callable[[], Any], size: int, silence: float) -> None:
         self._loop = asyncio.get_running_loop()

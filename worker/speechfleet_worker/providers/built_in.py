@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 @dataclass(frozen=True)
 class BuiltIn:
-    """One provider.
+    """Describes a provider.
 
     ``target`` is ``module:Class``; importing it does not import the SDK, whose module is
     ``sdk`` and which ``extra`` installs. ``keys``: the variables that may hold the key, the

@@ -28,7 +28,7 @@ _clients: LoopClients[AsyncClient] = LoopClients(lambda client: client.aclose())
 
 @dataclass(frozen=True)
 class HttpRequest:
-    """One request. ``content``: the body, as it is sent."""
+    """Describes a request. ``content``: the body, as it is sent."""
 
     method: str
     url: str

@@ -242,7 +242,7 @@ def stretch_of(model: str, options: Mapping[str, Any], settings: Settings) -> fl
 
 @dataclass(frozen=True)
 class _Provider:
-    """One name, resolved: an adapter of ours, perhaps at an endpoint, or a class of one's own."""
+    """Resolves a name: an adapter of ours, perhaps at an endpoint, or a class of one's own."""
 
     name: str
     built_in: BuiltIn | None = None

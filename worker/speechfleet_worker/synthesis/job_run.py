@@ -54,7 +54,7 @@ def account(namespace: str, model: str) -> str:
 
 
 class JobRun:
-    """One run of one job, and what has to be cleaned up behind it.
+    """Runs a job once, and cleans up behind it.
 
     ``voice_of`` builds the voice of a segment that is not spoken by ``voice``. ``done``:
     segments that earlier runs stored. ``on_spoken`` is called when the provider has spoken all

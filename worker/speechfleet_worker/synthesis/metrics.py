@@ -15,7 +15,7 @@ OTHER = "other"
 
 
 class JobCounts:
-    """One execution of a job. Made right after the claim, whose time the record tells.
+    """Counts an execution of a job. Made right after the claim, whose time the record tells.
 
     Ages are from submit (or retry) by the server's clock to the claim, and by this process's
     own from there: hosts need not agree on the time.

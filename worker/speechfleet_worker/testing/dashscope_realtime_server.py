@@ -54,7 +54,7 @@ class DashScopeRealtimeServer(WebSocketServer):
 
 
 class _Session:
-    """One socket: a reader of client events, and a speaker that answers one after the other."""
+    """Serves a socket: reads client events, and answers one after the other."""
 
     def __init__(
         self, server: DashScopeRealtimeServer, connection: ServerConnection, call: Call

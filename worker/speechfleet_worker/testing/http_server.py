@@ -19,7 +19,7 @@ from speechfleet_worker.testing.wire import Call, Dropped, Fault, WireServer
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP request. ``headers`` have lower-case names; ``path`` has no query."""
+    """Holds an HTTP request. ``headers`` have lower-case names; ``path`` has no query."""
 
     method: str
     path: str

@@ -95,7 +95,7 @@ def speech(text: str, sample_rate: int = 24_000, milliseconds: int = 60) -> byte
 
 @dataclass
 class Call:
-    """One spoken call in the ledger. Used as a context manager by the handler that answers it.
+    """Notes a spoken call in the ledger. Used as a context manager by the handler that answers it.
 
     ``characters`` are in the provider's billing unit; they count once ``billed``, which is
     when speaking begins. ``outcome``: ``finished`` as the protocol wants it, ``failed`` by a

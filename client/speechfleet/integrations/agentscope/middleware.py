@@ -72,7 +72,7 @@ class FleetTTSMiddleware(MiddlewareBase):
 
 
 class _SpokenReply:
-    """One reply: its text blocks, spoken in order."""
+    """Speaks the text blocks of a reply in order."""
 
     def __init__(self, speaking: Speaking, relay: Relay) -> None:
         self._speaking = speaking

@@ -7,7 +7,7 @@ from weakref import WeakSet
 
 
 class Replies:
-    """One reply at a time, known by the task that began it; others meanwhile are mute."""
+    """Admits a reply at a time, known by the task that began it; others meanwhile are mute."""
 
     def __init__(self) -> None:
         self._owner: asyncio.Task[object] | None = None

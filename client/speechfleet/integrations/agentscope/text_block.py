@@ -1,4 +1,4 @@
-"""One text block of a reply, spoken while it is written."""
+"""Speak a text block of a reply while it is written."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ log = logging.getLogger("speechfleet.integrations.agentscope")
 
 
 class FleetTTSModel(TTSModelBase):  # type: ignore[misc]  # see there
-    """One message at a time, spoken by the fleet; made to be a ReActAgent's tts_model.
+    """Speaks a message at a time by the fleet; made to be a ReActAgent's tts_model.
 
     ``realtime``: each message is a session, spoken while it is written; without, a job of the
     live lane, spoken when it is whole. Without ``client`` the settings decide, and the

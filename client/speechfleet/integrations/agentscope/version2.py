@@ -30,7 +30,7 @@ from speechfleet.integrations.agentscope.wav_deltas import WavDeltas, block_of
 
 
 class FleetTTSModel(TTSModelBase):
-    """One reply at a time, spoken by the fleet: each text block is a session, or a job.
+    """Speaks a reply at a time by the fleet: each text block is a session, or a job.
 
     ``model``: "provider/model". ``realtime``: speak while the text is written; without, each
     block when it is whole. ``stream=False``: `synthesize` answers once, with all of it.

@@ -1,4 +1,4 @@
-"""One realtime session with DashScope (Qwen-TTS-Realtime): text in, audio out, in order.
+"""Hold a realtime session with DashScope (Qwen-TTS-Realtime): text in, audio out, in order.
 
 https://www.alibabacloud.com/help/en/model-studio/qwen-tts-realtime-server-events
 """

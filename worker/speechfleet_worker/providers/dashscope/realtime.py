@@ -214,7 +214,7 @@ class DashScopeRealtimeTTSModel(ProviderModel):
 
 
 class _Session:
-    """One connection, and the one message that is spoken over it."""
+    """Holds a connection and the one message that is spoken over it."""
 
     def __init__(self, connection: RealtimeConnection) -> None:
         self.message_id: str | None = None

@@ -41,7 +41,7 @@ _CLOSING = 1.0
 
 
 class RealtimeSocket:
-    """One open socket that speaks the protocol. Errors leave it mapped."""
+    """Speaks the protocol over an open socket. Errors leave it mapped."""
 
     def __init__(
         self,

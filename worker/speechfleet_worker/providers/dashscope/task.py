@@ -1,4 +1,4 @@
-"""One task of DashScope's task protocol: text in, audio and words out."""
+"""Run a task of DashScope's task protocol: text in, audio and words out."""
 
 from __future__ import annotations
 

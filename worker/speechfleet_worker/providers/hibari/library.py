@@ -84,7 +84,7 @@ run = _thread.run
 
 
 class HibariEngine:
-    """One voice, loaded. Every method must be called in the library's thread."""
+    """Speaks by a loaded voice. Every method must be called in the library's thread."""
 
     def __init__(self, voice: str, model: str = "") -> None:
         """Load a voice: of the package, or the ONNX file ``model``. Raises MisconfiguredError."""
