@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEV_UV := $(BIN)/python -m uv
-TEST_TOOLS := pytest pytest-asyncio pytest-timeout hypothesis
+TEST_TOOLS := pytest pytest-asyncio pytest-timeout pytest-xdist hypothesis
 UV := $(shell command -v uv 2>/dev/null)
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --config-file docs/site/mkdocs.yml
 .DEFAULT_GOAL := help
@@ -22,8 +22,8 @@ test: $(VENV)/.dev $(VENV)/agentscope1/.ready $(VENV)/agentscope-oldest/.ready #
 	@status=0; for tests in "2 tests/unit tests/conformance" "3 tests/integration tests/acceptance"; do \
 		$(BIN)/python -m pytest --dist loadfile --durations 8 -n $$tests || status=1; \
 	done; \
-	$(VENV)/agentscope1/bin/python -m pytest -q tests/frameworks/agentscope1 || status=1; \
-	$(VENV)/agentscope-oldest/bin/python -m pytest -q $(AGENTSCOPE_TESTS) || status=1; exit $$status
+	$(VENV)/agentscope1/bin/python -m pytest -q -n 2 --dist loadfile tests/frameworks/agentscope1 || status=1; \
+	$(VENV)/agentscope-oldest/bin/python -m pytest -q -n 2 $(AGENTSCOPE_TESTS) || status=1; exit $$status
 
 # Versions of AgentScope that exclude each other: each in an environment of its own. Their
 # warnings about what they import are shown, and are no errors.
@@ -55,7 +55,7 @@ test-floor: $(VENV)/.dev ## The client's tests at the lowest versions of its dep
 	@$(DEV_UV) pip install --quiet --python $(FLOOR)/bin/python --resolution lowest-direct \
 		--editable '.[local,flower]'
 	@$(DEV_UV) pip install --quiet --python $(FLOOR)/bin/python $(TEST_TOOLS)
-	@exec $(FLOOR)/bin/python -m pytest -q -W default::DeprecationWarning -k "not s3 and not bucket" \
+	@exec $(FLOOR)/bin/python -m pytest -q -n 2 --dist loadfile -W default::DeprecationWarning -k "not s3 and not bucket" \
 		$(FLOOR_TESTS)
 
 PYTHONS_TIMEOUT_S ?= 1200
