@@ -60,8 +60,8 @@ class SlowModel(TTSModelBase):
     ``fail`` names what the first ``failures`` calls for a text in this process end in.
     After the first chunk: ``die``, end the whole process, by ``"signal"`` 9 or by ``"exit"``;
     ``stall``, never say another word. ``held``: a file that must be there before the last chunk
-    is said. ``words``: tell their times, see `times_of_words`. Model names: ``paced``, or
-    ``tutorial`` for AgentScope's own lengths.
+    is said, of every text or only of ``held_text``. ``words``: tell their times, see
+    `times_of_words`. Model names: ``paced``, or ``tutorial`` for AgentScope's own lengths.
     """
 
     capabilities: ClassVar[Capabilities] = Capabilities(input_limit=10_000, sample_rate=RATE)
@@ -80,6 +80,7 @@ class SlowModel(TTSModelBase):
         die: str = "",
         stall: bool = False,
         held: str = "",
+        held_text: str = "",
         words: bool = False,
     ) -> None:
         super().__init__(model_name, stream)
@@ -88,7 +89,8 @@ class SlowModel(TTSModelBase):
         if model_name == "tutorial":
             self._sizes = [length // 4 * 3 for length in TUTORIAL]
         self._fail, self._failures = fail, failures
-        self._die, self._stall, self._held = die, stall, held
+        self._die, self._stall = die, stall
+        self._held, self._held_text = held, held_text
         self._words = words
 
     async def synthesize(
@@ -107,7 +109,7 @@ class SlowModel(TTSModelBase):
             for number, size in enumerate(self._sizes):
                 await asyncio.sleep(self._pace)
                 if last := number == len(self._sizes) - 1:
-                    await self._released()
+                    await self._released(text)
                     tell("end", text)
                 response = _response(audio(text, size), is_last=last)
                 if self._words and last:
@@ -124,8 +126,10 @@ class SlowModel(TTSModelBase):
                 tell("closed", text)
             raise
 
-    async def _released(self) -> None:
+    async def _released(self, text: str) -> None:
         """Wait for the file; there is no channel from a test into a worker."""
+        if self._held_text not in {"", text}:
+            return
         while self._held and not Path(self._held).exists():  # noqa: ASYNC110, ASYNC240
             await asyncio.sleep(HELD_POLL_S)
 
