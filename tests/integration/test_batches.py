@@ -175,10 +175,17 @@ async def test_an_id_stands_for_one_text_while_it_is_under_way(spoken: Spoken) -
 async def test_results_are_waited_for(spoken: Spoken) -> None:
     await spoken.open()
     await spoken.submit("a")
-    waiting = asyncio.create_task(spoken.batches.results(NAMESPACE, BATCH, wait=5.0))
+
+    async def next_result() -> Result:
+        while True:  # a look waits for a while, and the next one goes on
+            for result in await spoken.batches.results(NAMESPACE, BATCH, wait=5.0):
+                return result
+
+    waiting = asyncio.create_task(next_result())
     await asyncio.wait([waiting], timeout=0.05)
     await spoken.speak("a")
-    (result,) = await waiting
+    async with asyncio.timeout(60):
+        result = await waiting
     assert result.item == "a"
     assert await spoken.results(after=result.entry) == []
 

@@ -108,6 +108,7 @@ def environ(
     return {"SPEECHFLEET_REDIS_URL": redis_url, "SPEECHFLEET_STORE": folder_store_url}
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.slow
 @pytest.mark.parametrize("colour", [True, False], ids=["colour", "no colour"])
 def test_tables_keep_what_names_a_row(environ: dict[str, str], day: date, colour: bool) -> None:

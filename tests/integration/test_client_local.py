@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from speechfleet import AsyncClient, Client
-from speechfleet.embedded import EmbeddedFleet, default_folder, fleet, worker_pool
+from speechfleet.embedded import EmbeddedFleet, default_folder, fleet
 from speechfleet.errors import MisconfiguredError
 from tests.support.events import Events
 
@@ -58,39 +62,43 @@ def test_local_on_a_folder_of_its_own_without_sessions(events: Events, tmp_path:
     assert (tmp_path / "own" / "valkey").is_dir()
 
 
-def test_local_without_blocking_the_loop(events: Events) -> None:
+def test_local_without_blocking_the_loop(events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop turns while the fleet starts, and while it stops."""
+    turned: list[str] = []
+
     async def scene() -> str:
-        ticks = 0
+        loop = asyncio.get_running_loop()
+        for name in ("start", "stop"):
+            work = getattr(EmbeddedFleet, name)
 
-        async def tick() -> None:
-            nonlocal ticks
-            while True:
-                await asyncio.sleep(0.001)
-                ticks += 1
+            def beside_the_loop(fleet: EmbeddedFleet, name: str = name, work: Any = work) -> None:
+                turn = threading.Event()
+                loop.call_soon_threadsafe(turn.set)
+                assert turn.wait(60), f"the loop stands still during the {name}"
+                turned.append(name)
+                work(fleet)
 
-        ticking = asyncio.create_task(tick())
+            monkeypatch.setattr(EmbeddedFleet, name, beside_the_loop)
         async with AsyncClient.local(sessions=False) as client:
             job = await client.submit("Hello.", model="espeak/espeak-ng")
-            state = (await job.status()).state
-        ticking.cancel()
-        assert ticks > 5
-        return state
+            return (await job.status()).state
 
     assert asyncio.run(scene()) == "QUEUED"
+    assert {"start", "stop"} <= set(turned)
     events.next("drained")
 
 
 def test_a_cancelled_start_leaves_no_process(
     events: Events, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fleet, "SESSIONS", ["mute"])  # it would wait for this one to be ready
-    monkeypatch.setattr(worker_pool, "READY_TIMEOUT_S", 6.0)
+    monkeypatch.setattr(fleet, "SESSIONS", ["mute"])  # the start waits for this one to be ready
 
     async def scene() -> None:
         opening = asyncio.create_task(AsyncClient.local().__aenter__())
-        for _ in range(2):
-            await asyncio.to_thread(events.next, "started")
+        started = [await asyncio.to_thread(events.next, "started") for _ in range(2)]
         opening.cancel()
+        [mute] = [int(pid) for pid, *arguments in started if arguments]
+        os.kill(mute, signal.SIGTERM)  # and is over when it ends
         with pytest.raises(asyncio.CancelledError):
             await opening
 

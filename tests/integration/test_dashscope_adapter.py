@@ -326,7 +326,7 @@ async def test_the_servers_wish_to_wait_is_kept() -> None:
 
 
 async def test_giving_up_closes_the_connection_before_it_returns() -> None:
-    async with DashScopeServer(pace=1.0) as server:
+    async with DashScopeServer(pace=60.0) as server:
         responses = await started(model_of(server), "A sentence that nobody hears to its end.")
         assert (await anext(responses)).content is not None
         await responses.aclose()

@@ -21,7 +21,7 @@ from speechfleet_worker.providers.dashscope.realtime import (
 )
 from speechfleet_worker.testing.dashscope_realtime_server import DashScopeRealtimeServer
 from speechfleet_worker.testing.wire import Fault, speech
-from tests.support.dashscope_speech import audio_of, model_of, msg, pushed_until, rest
+from tests.support.dashscope_speech import SLOW, audio_of, model_of, msg, pushed_until, rest
 
 # --- the traces
 
@@ -56,7 +56,7 @@ async def test_audio_flows_while_the_text_is_being_written() -> None:
 
 
 async def test_the_generator_is_there_before_the_utterance_is_over() -> None:
-    async with DashScopeRealtimeServer(pace=1.0) as server, model_of(server) as model:
+    async with DashScopeRealtimeServer(pace=SLOW) as server, model_of(server) as model:
         async with asyncio.timeout(60):
             responses = await model.synthesize(msg("A long sentence, spoken in real time. " * 9))
             assert isinstance(responses, AsyncGenerator)
@@ -89,7 +89,7 @@ async def test_a_step_without_text_says_nothing_and_blocks_nothing() -> None:
 
 
 async def test_an_interrupted_agent_can_go_on() -> None:
-    async with DashScopeRealtimeServer(pace=1.0) as server:
+    async with DashScopeRealtimeServer(pace=SLOW) as server:
         model = model_of(server)
         agent = asyncio.create_task(interrupted(model))
         await server.until(lambda s: bool(s.calls) and s.calls[0].bytes_sent > 0)
@@ -228,7 +228,7 @@ async def test_where_the_server_decides_a_commit_is_no_more_than_a_push() -> Non
 
 
 async def test_after_synthesize_a_message_takes_no_more_text() -> None:
-    async with DashScopeRealtimeServer(pace=1.0) as server, model_of(server) as model:
+    async with DashScopeRealtimeServer(pace=SLOW) as server, model_of(server) as model:
         responses = await model.synthesize(msg("Hello, world."))
         with pytest.raises(RuntimeError, match="no more text"):
             await model.push(msg("Hello, world. And more."))
@@ -261,7 +261,7 @@ async def test_not_streamed_it_gives_one_response() -> None:
 
 
 async def test_giving_a_generator_up_ends_its_message_only() -> None:
-    async with DashScopeRealtimeServer(pace=1.0) as server, model_of(server) as model:
+    async with DashScopeRealtimeServer(pace=SLOW) as server, model_of(server) as model:
         responses = await model.synthesize(msg("This will not be heard to its end."))
         assert isinstance(responses, AsyncGenerator)
         await anext(responses)

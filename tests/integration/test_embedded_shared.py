@@ -79,12 +79,12 @@ def test_many_commands_at_once_share_one_fleet(tmp_path: Path) -> None:
         "import redis, sys; from pathlib import Path\n"
         "from speechfleet.embedded import open_fleet\n"
         "with open_fleet(Path(sys.argv[1]), workers=0) as fleet:\n"
-        "    client = redis.Redis.from_url(fleet.redis_url)\n"
+        "    client = redis.Redis.from_url(fleet.redis_url, socket_timeout=None)\n"
         "    if client.incr('here') == 4: client.rpush('all here', *'1234')\n"
-        "    assert client.blpop('all here', timeout=60)\n"
+        "    assert client.blpop('all here', timeout=120)\n"
         "    print(type(fleet).__name__)\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    said = sorted(process.communicate(timeout=60)[0].strip() for process in processes)
+    said = sorted(process.communicate(timeout=180)[0].strip() for process in processes)
     assert said == ["EmbeddedFleet", "SharedFleet", "SharedFleet", "SharedFleet"]

@@ -158,7 +158,7 @@ def test_starts_again_though_a_rewrite_outlives_it_for_a_moment(server: Embedded
     with client(server.url) as connection:
         connection.set("word", "kept")
         server.kill(signal.SIGKILL)
-        server.wait(10)
+        server.wait(60)
         lock = (server.folder / "valkey.lock").open("rb+")
         fcntl.flock(lock, fcntl.LOCK_EX)
         threading.Timer(0.5, lock.close).start()

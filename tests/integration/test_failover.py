@@ -19,6 +19,8 @@ from speechfleet.waiting import outlast
 from tests.support.redis_servers import SentinelSet, sentinel_set
 
 ENTRY = ("kind", "rewind", "offset", "0", "attempt", "1", "reason", "a test")
+WITHIN_S = 240.0
+"""Seconds for all of a test; a failover alone may take two minutes on a busy machine."""
 
 
 @pytest.fixture
@@ -31,12 +33,12 @@ def servers(tmp_path: Path) -> Iterator[SentinelSet]:
 async def test_open_connections_follow_the_primary(
     servers: SentinelSet, number: signal.Signals
 ) -> None:
-    settings = Settings.load(redis_url=servers.url, redis_connect_timeout=1.0)
-    ledger = Ledger(settings, patience_s=30.0)
+    settings = Settings.load(redis_url=servers.url)
+    ledger = Ledger(settings, patience_s=WITHIN_S)
     call = ledger.connection.scripts.call
     heartbeat = heartbeat_client(settings, "test")
     async with (
-        asyncio.timeout(60),
+        asyncio.timeout(WITHIN_S),
         ledger.streams.subscribe("a-stream") as subscription,
         ledger.streams.channels.listen("a-channel") as messages,
     ):
@@ -53,9 +55,11 @@ async def test_open_connections_follow_the_primary(
         while messages.empty():
             await call("PUBLISH", "a-channel", "after")
             await asyncio.sleep(0.05)
-        with contextlib.suppress(redis.TimeoutError):  # it gives up at once, and tries again
-            await asyncio.to_thread(heartbeat.ping)
-        assert await asyncio.to_thread(heartbeat.get, "written-after") == b"1"
+        found = None
+        while found is None:  # it gives up at once, and tries again
+            with contextlib.suppress(redis.TimeoutError, redis.ConnectionError):
+                found = await asyncio.to_thread(heartbeat.get, "written-after")
+        assert found == b"1"
     await ledger.close()
     heartbeat.close()
     vars(heartbeat.connection_pool)["sentinel_manager"].close()
@@ -64,12 +68,12 @@ async def test_open_connections_follow_the_primary(
 async def test_a_primary_that_comes_back_is_not_taken_for_the_primary(
     servers: SentinelSet,
 ) -> None:
-    ledger = Ledger(Settings.load(redis_url=servers.url), patience_s=30.0)
+    ledger = Ledger(Settings.load(redis_url=servers.url), patience_s=WITHIN_S)
     call = ledger.connection.scripts.call
     assert await call("SET", "before", "1")
     stopped = await servers.fail_over(signal.SIGSTOP)
     servers.servers[stopped].send_signal(signal.SIGCONT)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(WITHIN_S):
         await call("SET", "after", "1")
         assert (await call("ROLE"))[0] in (b"master", "master")
     await ledger.close()

@@ -170,8 +170,9 @@ async def test_a_revoked_key_opens_nothing_nor_do_its_logins(
 
 
 async def test_a_key_is_remembered_for_a_moment_and_an_expired_one_opens_nothing(
-    stored: httpx.ASGITransport, client: AsyncClient
+    stored: httpx.ASGITransport, client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(stored_keys, "REMEMBERED_S", 600.0)  # the moment is longer than the test
     key = await made(client, "read")
     old = await made(client, "speak", expires=time.time() - 1)
     async with http_to(stored, key) as caller, http_to(stored, old) as late:

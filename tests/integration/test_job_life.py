@@ -349,6 +349,7 @@ class JobLife(RuleBasedStateMachine):
         assert len(owners) == (self.model.owner is not None)
 
 
+@pytest.mark.timeout(900)
 def test_random_lives(redis_url: str) -> None:
     JobLife.url = redis_url
     run_state_machine_as_test(

@@ -19,6 +19,7 @@ from speechfleet.errors import (
     RateLimited,
     RequestRejected,
 )
+from speechfleet.settings import Timeouts
 from speechfleet.tts import Msg, TTSResponse
 from speechfleet_worker.providers import OpenAITTSModel
 from speechfleet_worker.providers.openai import OpenAIOptions
@@ -271,7 +272,12 @@ def test_connections_end_with_the_loop_that_they_belong_to() -> None:
 
 
 async def test_two_hundred_calls_wait_for_nobody() -> None:
-    async with OpenAIServer(pace=0.5) as server:
-        calls = [asyncio.ensure_future(speak(model(server))) for _ in range(200)]
+    timeouts = Timeouts(connect=120.0, first_audio=120.0)  # the first of them waits for the last
+    async with OpenAIServer() as server:
+        server.may_speak.clear()
+        calls = [
+            asyncio.ensure_future(speak(model(server, timeouts=timeouts))) for _ in range(200)
+        ]
         await server.until(lambda s: sum(c.outcome == "open" for c in s.calls) == 200)
+        server.may_speak.set()
         assert all(audio(response) == speech(TEXT) for response in await asyncio.gather(*calls))

@@ -56,6 +56,7 @@ async def test_a_slow_account_is_found_too(redis_url: str, tells: bool) -> None:
     await fleet.connection.close()
 
 
+@pytest.mark.timeout(900)
 async def test_a_raised_limit_is_found(redis_url: str) -> None:
     """Doubled in mid-run: followed within some 2,000 calls, here 90 seconds."""
     bucket = Bucket(20.0, 5.0)

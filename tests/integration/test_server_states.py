@@ -18,9 +18,9 @@ from speechfleet.ledger.ledger import Ledger
 from speechfleet.settings import Settings
 from tests.support.free_ports import free_port
 
-KEYS = 4000
+KEYS = 40_000
 LOAD_DELAY_US = 2500
-"""For each key: the server loads for some seconds."""
+"""For each key: the server loads for more than a minute, unless it is told to hurry."""
 
 
 async def outcomes(url: str, in_the_state: asyncio.Event, code: str) -> None:
@@ -44,7 +44,10 @@ async def test_a_script_that_never_ends(redis_url: str) -> None:
         client.config_set("busy-reply-threshold", 50)
 
         def run_for_ever() -> None:
-            with redis.Redis.from_url(redis_url) as other, suppress(redis.ResponseError):
+            with (
+                redis.Redis.from_url(redis_url, socket_timeout=None) as other,
+                suppress(redis.ResponseError),
+            ):
                 other.eval("while true do end", 0)
 
         running = asyncio.create_task(asyncio.to_thread(run_for_ever))
@@ -106,7 +109,18 @@ async def test_a_server_that_loads_its_data(tmp_path: Path) -> None:
         client.save()
     slowly = ("--key-load-delay", str(LOAD_DELAY_US))
     steps = ("--loading-process-events-interval-bytes", "1024")
-    with server_on(tmp_path, *slowly, *steps) as url:
-        with redis.Redis.from_url(url) as client, pytest.raises(redis.BusyLoadingError):
+    with (
+        server_on(tmp_path, *slowly, *steps) as url,
+        redis.Redis.from_url(url, socket_timeout=60) as client,
+    ):
+        with pytest.raises(redis.BusyLoadingError):
             client.ping()
-        await outcomes(url, asyncio.Event(), "LOADING")
+        may_end = asyncio.Event()
+
+        async def hurry() -> None:
+            await may_end.wait()
+            await asyncio.to_thread(client.config_set, "key-load-delay", 0)
+
+        hurrying = asyncio.create_task(hurry())
+        await outcomes(url, may_end, "LOADING")
+        await hurrying

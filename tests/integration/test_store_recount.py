@@ -102,7 +102,7 @@ async def test_a_full_store_refuses_jobs_until_something_is_deleted(
         await ledger.jobs.submit(NAMESPACE, "job", Request("Hello.", "espeak/espeak-ng"))
     assert refused.value.limit == "store_bytes"
     await store.delete(segment)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await counted(ledger):  # its rest of a millisecond is over at some time
             await recount.look()
     await ledger.jobs.submit(NAMESPACE, "job", Request("Hello.", "espeak/espeak-ng"))

@@ -178,7 +178,7 @@ async def test_renewed_certificates_count_from_the_next_connection_on(
     door.door.context.verify_mode = ssl.CERT_REQUIRED
     certificates.ca.configure_trust(door.door.context)
     settings = door.settings(redis_tls_ca=certificates.ca_file, **certificates.client())
-    ledger = Ledger(settings, patience_s=20.0)
+    ledger = Ledger(settings, patience_s=60.0)
     assert await ledger.connection.scripts.call("ECHO", "before") == b"before"
 
     renewed = Certificates(certificates.folder, trustme.CA())
@@ -230,14 +230,14 @@ async def test_a_worker_speaks_by_sentinel_and_tls(
     }
     worker = WorkerProcess([], environ=environ, log=tmp_path / "worker.log", grace=5.0)
     try:
-        worker.await_ready(60)
+        worker.await_ready(120)
         settings = Settings.load(
             redis_url=sentinels, redis_tls_ca=ca, store=environ["SPEECHFLEET_STORE"],
             providers=PROVIDERS,
         )  # fmt: skip
         async with AsyncClient(settings) as client:
             job = await client.submit(Msg("", "By TLS."), model="slow/paced")
-            assert (await job.result(timeout=60)).size
+            assert (await job.result(timeout=120)).size
             names = [each["name"] for each in await client.ledger.connection.redis.client_list()]
         assert f"speechfleet:worker-{worker.boot_id}:broker" in names
         with pytest.raises(redis.ConnectionError):

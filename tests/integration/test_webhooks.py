@@ -51,7 +51,9 @@ def sender_of(ledger: Ledger, *networks: str) -> WebhookSender:
 
 
 @pytest.fixture
-def sender(ledger: Ledger) -> WebhookSender:
+def sender(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> WebhookSender:
+    """Make one whose next tries come when a test says so, see `make_due`."""
+    monkeypatch.setattr(webhook_sender, "FIRST_DELAY_S", 3600.0)
     return sender_of(ledger, "127.0.0.0/8")
 
 
@@ -158,7 +160,7 @@ async def test_a_worker_that_dies_while_it_sends_loses_nothing(
 ) -> None:
     hook = await hooked(ledger, received)
     await run(ledger, "job")
-    taken = await ledger.webhooks.take("a%20tenant/wh_1", 9, lease_s=30)
+    taken = await ledger.webhooks.take("a%20tenant/wh_1", 9, lease_s=3600)
     assert taken is not None
     [event] = taken[1]
     await send(sender)

@@ -66,7 +66,7 @@ def reset(endpoint: str) -> None:
 
 
 def _call(endpoint: str, method: str, path: str) -> None:
-    connection = HTTPConnection(urlsplit(endpoint).netloc, timeout=60)
+    connection = HTTPConnection(urlsplit(endpoint).netloc, timeout=180)
     try:
         connection.request(method, path, headers={"Content-Length": "0"})
         answer = connection.getresponse()

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from types import FrameType
+from urllib.parse import unquote
 
 
 def main() -> None:
@@ -25,10 +27,7 @@ def main() -> None:
         tell(events, f"interrupted {os.getpid()}")
 
     def drain(number: int, frame: FrameType | None) -> None:
-        import redis  # noqa: PLC0415 # it takes long, and tests wait for our start
-
-        served = redis.Redis.from_url(os.environ["SPEECHFLEET_REDIS_URL"]).ping()
-        tell(events, f"drained {os.getpid()} {'served' if served else 'alone'}")
+        tell(events, f"drained {os.getpid()} {'served' if is_served() else 'alone'}")
         sys.exit(0)
 
     signal.signal(signal.SIGINT, interrupted)
@@ -38,6 +37,18 @@ def main() -> None:
         tell(1, f"ready boot-{os.getpid()}")
     while True:
         signal.pause()
+
+
+def is_served() -> bool:
+    """Ask the server; without redis-py, whose import takes longer than a grace may be."""
+    path = unquote(os.environ["SPEECHFLEET_REDIS_URL"].removeprefix("unix://"))
+    with socket.socket(socket.AF_UNIX) as server:
+        try:
+            server.connect(path)
+            server.sendall(b"PING\r\n")
+            return server.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False
 
 
 def tell(descriptor: int, line: str) -> None:

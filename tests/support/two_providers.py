@@ -119,6 +119,8 @@ class Workers:
         worker = Worker(settings, boot, queues, dict.fromkeys(names, ""), slots)
         await worker.context.ledger.open()
         await worker.context.ledger.workers.register(worker.describe())
+        # It sends no further heartbeat, and its jobs may take longer than a silent one is listed.
+        await worker.context.ledger.connection.scripts.call("PERSIST", keys.boot(boot))
         self._workers.append(worker)
         return worker
 

@@ -110,7 +110,7 @@ class ScriptedFleet:
     def start_worker(self, *args: str) -> WorkerProcess:
         worker = next(self._kinds)(self._log, *args)
         self.started.append(worker)
-        worker.await_ready(30)
+        worker.await_ready(120)
         return worker
 
 
@@ -140,7 +140,7 @@ def test_only_a_crash_while_starting_is_excused(
     tmp_path: Path, kind: type[Scripted], told: int
 ) -> None:
     worker, found = kind(tmp_path / "log"), list[str]()
-    worker.wait(30)
+    worker.wait(120)
     watch = ProcessWatch(lambda: [Watched.worker(worker)], set(), found)
     watch.look()
     watch.look()

@@ -196,7 +196,7 @@ async def test_an_interrupted_reply_falls_silent_and_the_next_is_heard(
     client: AsyncClient, stage: Stage, moment: str
 ) -> None:
     first = f"This is interrupted {moment}."
-    speech = FleetTTSModel(MODEL, client=client, chunks=300)
+    speech = FleetTTSModel(MODEL, client=client, chunks=300, pace=0.2)
     model = Script(writing(first, "And so on, and so on."), writing("As you like."))
     model.hang = moment == "while it writes"
     speaker = agent(model, speech)
@@ -264,7 +264,7 @@ def test_the_program_of_the_documentation(tmp_path: Path) -> None:
                 "SPEECHFLEET_REDIS_URL": fleet.redis_url,
                 "SPEECHFLEET_STORE": fleet.store_url,
             },
-            capture_output=True, text=True, timeout=60, check=False,
+            capture_output=True, text=True, timeout=240, check=False,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert " ".join(lines) in done.stdout

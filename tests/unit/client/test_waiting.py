@@ -13,6 +13,7 @@ from speechfleet.ledger.workers import WorkerInfo
 from speechfleet.lifecycle import State
 from speechfleet.waiting import WaitNotice, outlast, reason_for_waiting
 from tests.support.session_ledger import StubLedger, record_of
+from tests.support.virtual_loop import run
 
 WAITS = record_of("a", model="openai/tts-1", lane="live")
 
@@ -22,8 +23,7 @@ def worker(**providers: str) -> WorkerInfo:
 
 
 @pytest.fixture
-def ledger(monkeypatch: pytest.MonkeyPatch) -> StubLedger:
-    monkeypatch.setattr(waiting, "NOTICE_AFTER_S", 0.01)
+def ledger() -> StubLedger:
     ledger = StubLedger()
     ledger.jobs.record = WAITS
     ledger.workers.why = "no_worker"
@@ -51,32 +51,32 @@ async def test_a_job_that_waits_its_turn_has_no_reason(ledger: StubLedger) -> No
     assert await reason_for_waiting(ledger.context(), WAITS) == ""
 
 
-async def test_a_result_that_nobody_makes_is_warned_of_once_and_times_out_with_the_reason(
+def test_a_result_that_nobody_makes_is_warned_of_once_and_times_out_with_the_reason(
     ledger: StubLedger, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(ResultTimeout, match="no worker is running") as caught:
-        await AsyncJob(ledger.context(), "a").result(timeout=1.0)
+        run(AsyncJob(ledger.context(), "a").result(timeout=60.0))
     assert caught.value.reason.startswith("no worker is running")
     warnings = [r for r in caplog.records if r.levelno == logging.WARNING]
     assert [r.getMessage().partition(":")[0] for r in warnings] == ["job 'a' waits"]
 
 
-async def test_a_time_out_of_a_running_job_has_no_reason(
+def test_a_time_out_of_a_running_job_has_no_reason(
     ledger: StubLedger, caplog: pytest.LogCaptureFixture
 ) -> None:
     ledger.jobs.record = record_of("a", State.RUNNING)
     with pytest.raises(ResultTimeout) as caught:
-        await AsyncJob(ledger.context(), "a").result(timeout=0.05)
+        run(AsyncJob(ledger.context(), "a").result(timeout=60.0))
     assert caught.value.reason == ""
     assert not caplog.records
 
 
-async def test_a_notice_never_raises(ledger: StubLedger) -> None:
+def test_a_notice_never_raises(ledger: StubLedger) -> None:
     notice = WaitNotice(ledger.context(), "a")
     ledger.jobs.failures = [FleetUnavailable("away"), FleetUnavailable("away")]
-    await notice.watch()
+    run(notice.watch())
     ledger.jobs.record = None
-    assert await notice.reason() == ""
+    assert run(notice.reason()) == ""
 
 
 async def test_an_outage_is_outlasted(monkeypatch: pytest.MonkeyPatch) -> None:

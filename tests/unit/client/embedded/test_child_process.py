@@ -28,10 +28,10 @@ def test_a_large_log_is_rotated_while_its_process_runs(
     monkeypatch.setattr(child_process, "rotate", small)
     log = tmp_path / "child.log"
     log.write_text("what another process wrote before\n" * 20)
-    command = [sys.executable, "-c", "import time\nprint('x' * 2000, flush=True)\ntime.sleep(60)"]
+    command = [sys.executable, "-c", "import time\nprint('x' * 2000, flush=True)\ntime.sleep(240)"]
     child = ChildProcess(command, log=log, rank=1, grace=1.0)
     try:
-        assert rotated.wait(60)
+        assert rotated.wait(120)
         assert "xxx" in log.with_name("child.log.1").read_text()
         assert child.log_tail() == "(its log is empty)"
     finally:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from speechfleet.embedded import worker_process
 from speechfleet.embedded.worker_process import WorkerProcess
 from speechfleet.errors import MisconfiguredError
 
@@ -29,15 +30,18 @@ def test_a_worker_is_ready_though_its_log_cannot_be_written(
 ) -> None:
     monkeypatch.setattr(WorkerProcess, "log_tail", lambda self: "")  # /dev/full has no end
     lines = "print('a line for the log', flush=True)\nprint('ready boot-1', flush=True)\n"
-    worker = started(tmp_path, lines + "import time\ntime.sleep(60)\n", log=FULL_DISK)
+    worker = started(tmp_path, lines + "import time\ntime.sleep(240)\n", log=FULL_DISK)
     try:
-        assert worker.await_ready(60) == "boot-1"
+        assert worker.await_ready(120) == "boot-1"
     finally:
         worker.stop()
 
 
-def test_a_worker_that_ends_some_time_after_its_output_tells_its_status(tmp_path: Path) -> None:
+def test_a_worker_that_ends_some_time_after_its_output_tells_its_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_process, "END_TIMEOUT_S", 60.0)
     program = "import os, time\nos.close(1)\ntime.sleep(0.5)\nos._exit(3)\n"
     worker = started(tmp_path, program, log=tmp_path / "log")
     with pytest.raises(MisconfiguredError, match="ended while starting, with status 3"):
-        worker.await_ready(30)
+        worker.await_ready(120)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -41,10 +42,15 @@ def test_keys_in_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def day(offset: int) -> str:
-    return (datetime.now(UTC) + timedelta(days=offset)).strftime("%Y-%m-%d")
+    at = datetime.fromtimestamp(time.time(), UTC) + timedelta(days=offset)
+    return at.strftime("%Y-%m-%d")
 
 
-def test_keys_in_a_file_have_a_scope_and_an_end(tmp_path: Path) -> None:
+def test_keys_in_a_file_have_a_scope_and_an_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noon = datetime.now(UTC).replace(hour=12).timestamp()
+    monkeypatch.setattr(time, "time", lambda: noon)  # no midnight comes
     lines = {
         "plain": f"a={'1' * 64}",
         "metrics": f"b={'2' * 64} scope=metrics expires={day(0)}",

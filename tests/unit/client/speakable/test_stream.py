@@ -126,15 +126,20 @@ def test_the_time_is_linear(unit: str) -> None:
     )
 
 
-def test_a_megabyte_of_markdown_takes_a_second_or_two() -> None:
+def test_a_megabyte_of_markdown_takes_ten_times_as_long_as_a_tenth_of_it() -> None:
     paragraph = (
         "Some **bold** words, a [link](https://example.com/a) and `code`; more of it here.\n\n"
     )
-    text = paragraph * (1_000_000 // len(paragraph))
-    began = time.process_time()
-    speakable = make_speakable(text, mode="markdown")
-    assert time.process_time() - began < 5
-    assert speakable.text.startswith("Some bold words, a link and code; more")
+
+    def seconds(size: int) -> float:
+        text = paragraph * (size // len(paragraph))
+        began = time.process_time()
+        speakable = make_speakable(text, mode="markdown")
+        used = time.process_time() - began
+        assert speakable.text.startswith("Some bold words, a link and code; more")
+        return used
+
+    assert any(seconds(1_000_000) < 30 * seconds(100_000) for _ in range(TRIES))
 
 
 def test_what_was_handed_out_comes_sentence_by_sentence() -> None:

@@ -17,6 +17,8 @@ from speechfleet.store.threads import MAX_STUCK, Threads, progress
 
 SHORT_S = 1.0
 """A thread that works may wait for the machine meanwhile."""
+PATIENT_S = 60.0
+"""For calls that are not to be given up."""
 
 
 @contextmanager
@@ -65,6 +67,7 @@ async def test_a_call_that_spins_is_given_up_and_its_thread_ends(
         await threads.run(spin)
     assert caught.value.retryable
     assert renewals.count == 1
+    threads._silence = PATIENT_S
     await until_idle(threads, left=0)
     assert await threads.run(lambda: "next") == "next"
 
@@ -72,6 +75,8 @@ async def test_a_call_that_spins_is_given_up_and_its_thread_ends(
 async def test_calls_that_hang_do_not_hold_up_others(threads: Threads) -> None:
     go_on = threading.Event()
     hanging = [asyncio.ensure_future(threads.run(go_on.wait)) for _ in range(6)]
+    await asyncio.sleep(0)
+    threads._silence = PATIENT_S
     assert await threads.run(lambda: "next") == "next"
     for error in await asyncio.gather(*hanging, return_exceptions=True):
         assert isinstance(error, StoreUnavailable)
@@ -104,6 +109,7 @@ async def test_too_many_hanging_calls_refuse_further_ones(threads: Threads) -> N
     with pytest.raises(StoreUnavailable, match="hang"):
         await threads.run(lambda: "next")
     go_on.set()
+    threads._silence = PATIENT_S
     await until_idle(threads, left=2)
     assert await threads.run(lambda: "next") == "next"
 
@@ -133,13 +139,17 @@ async def test_a_call_that_sends_much_gets_more_time(
 
 
 async def test_waiting_for_a_thread_does_not_count(threads: Threads) -> None:
-    def work() -> None:
-        time.sleep(0.1 * SHORT_S)
+    """Each call takes a twentieth of its time; the last one waits for longer than all of it."""
+    threads._silence = 3 * SHORT_S
 
-    await asyncio.gather(*(threads.run(work) for _ in range(24)))
+    def work() -> None:
+        time.sleep(0.15 * SHORT_S)
+
+    await asyncio.gather(*(threads.run(work) for _ in range(48)))
 
 
 async def test_a_cancelled_call_that_has_not_begun_never_does(threads: Threads) -> None:
+    threads._silence = PATIENT_S
     go_on, done = threading.Event(), list[str]()
     busy = [asyncio.ensure_future(threads.run(go_on.wait)) for _ in range(2)]
     queued = asyncio.ensure_future(threads.run(lambda: done.append("queued")))
@@ -170,6 +180,7 @@ async def test_errors_are_mapped_and_raised() -> None:
 
 
 async def test_closing_waits_for_what_runs_and_is_idempotent(threads: Threads) -> None:
+    threads._silence = PATIENT_S
     done: list[str] = []
 
     def work() -> None:

@@ -285,7 +285,7 @@ def python(script: str) -> str:
         check=True,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     return done.stdout.strip()
 

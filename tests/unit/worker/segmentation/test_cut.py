@@ -331,25 +331,36 @@ def test_an_endless_sentence_does_not_wait_for_its_end() -> None:
 
 # --- cost
 
+NOISE_S = 0.004
+TRIES = 5
+"""A machine that is busy elsewhere makes a short run look long."""
+
 
 @pytest.mark.parametrize("mode", ["sentence", "paragraph"])
 @pytest.mark.parametrize("filler", ["\n", " "], ids=["paragraphs", "one paragraph"])
 def test_the_first_segment_of_five_megabytes_comes_at_once(mode: Mode, filler: str) -> None:
-    text = UDHR["en"].replace("\n", filler) * 500
-    assert len(text) > 5_000_000
-    seconds = []
-    for _ in range(5):
+    """That is, as soon as the first one of a hundredth of them."""
+
+    def seconds(copies: int) -> float:
+        text = UDHR["en"].replace("\n", filler) * copies
         start = time.process_time()
         next(cut(text, mode=mode, limit=4096))
-        seconds.append(time.process_time() - start)
-    assert min(seconds) < 0.02
+        return time.process_time() - start
+
+    assert len(UDHR["en"]) * 500 > 5_000_000
+    assert any(seconds(500) <= 5 * max(seconds(5), NOISE_S) for _ in range(TRIES))
 
 
 @pytest.mark.parametrize("unit", [".", " ", "\n", ". ", "! ! ", "a", '"', "- ", ", ", "\u0301"])
 def test_degenerate_texts_cost_linear_time(unit: str) -> None:
-    start = time.process_time()
-    list(cut("x" + unit * 300_000 + "x", mode="sentence", limit=4096))
-    assert time.process_time() - start < 3.0, "quadratic would take minutes"
+    def seconds(count: int) -> float:
+        start = time.process_time()
+        list(cut("x" + unit * count + "x", mode="sentence", limit=4096))
+        return time.process_time() - start
+
+    assert any(seconds(300_000) <= 20 * max(seconds(37_500), NOISE_S) for _ in range(TRIES)), (
+        "linear is 8 times as long, quadratic 64 times"
+    )
 
 
 @pytest.mark.parametrize(

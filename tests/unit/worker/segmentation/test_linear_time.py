@@ -77,7 +77,10 @@ def test_no_pattern_takes_more_than_linear_time(kind: str) -> None:
 
 @pytest.mark.parametrize("pattern", ["- . ", '."', "_. ", "\U0001f600. "])
 def test_a_text_without_anything_to_speak_costs_little(pattern: str) -> None:
-    assert seconds_for(pattern, 100_000) < 2.0, "quadratic would take half a minute"
+    assert any(
+        seconds_for(pattern, 100_000) <= 20 * max(seconds_for(pattern, 12_500), NOISE_S)
+        for _ in range(TRIES)
+    ), "linear is 8 times as long, quadratic 64 times"
 
 
 @pytest.mark.parametrize("pattern", ["a", " ", ". ", "\n", "word "])
