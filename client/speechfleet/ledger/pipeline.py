@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import hiredis
@@ -77,9 +78,9 @@ class CommandPipeline:
     async def call(self, *command: Argument) -> Any:
         """Return the reply, as redis-py gives it for this command."""
         try:
-            reply = await self._enqueue(command)
+            reply = await self.send(command)
         except Exception as error:  # noqa: BLE001 # judged, and raised again
-            reply = await self._send_again(command, error)
+            reply = await self.send_again(command, error)
         convert = self._callbacks.get(command[0])
         return convert(reply) if convert is not None else reply
 
@@ -97,17 +98,20 @@ class CommandPipeline:
         return replies
 
     async def _gather(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
-        futures = [self._enqueue(command) for command in commands]
+        futures = [self.send(command) for command in commands]
         if futures:
             await asyncio.wait(futures)
         return [future.exception() or future.result() for future in futures]
 
-    async def _send_again(self, command: Sequence[Argument], error: Exception) -> Any:
-        """Wait for a server that refuses for now: others' commands go on meanwhile."""
+    async def send_again(self, command: Sequence[Argument], error: Exception) -> Any:
+        """Return the raw reply once the server no longer refuses; raise an error that stays.
+
+        Others' commands go on meanwhile.
+        """
         pauses = _Pauses(self._patience_s)
         while self._may_pass(error) and await pauses.wait():
             try:
-                return await self._enqueue(command)
+                return await self.send(command)
             except Exception as latest:  # noqa: BLE001 # judged by the loop
                 error = latest
         raise error
@@ -126,11 +130,13 @@ class CommandPipeline:
         since = [at for at in (self._failing_since, self._under_way_since) if at is not None]
         return now - min(since) if since else 0.0
 
-    def _enqueue(self, command: Sequence[Argument]) -> asyncio.Future[Any]:
+    def send(self, command: Sequence[Argument]) -> asyncio.Future[Any]:
+        """Send a command; the raw reply, or the error, comes with the future."""
         if self._owner.moved(self._pool, self._idle, self._writers):
             self._forget_connections()
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append((_pack(command), future))
+        packed: bytes = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]  # it takes any length
+        self._waiting.append((packed, future))
         if self._writing < WRITES:
             self._writing += 1
             writer = asyncio.create_task(self._write())
@@ -239,15 +245,13 @@ def _take_batch(
     waiting: deque[tuple[bytes, asyncio.Future[Any]]],
 ) -> tuple[list[bytes], list[asyncio.Future[Any]]]:
     """Take the commands of one write from those that wait, with their futures."""
-    commands: list[bytes] = []
-    futures: list[asyncio.Future[Any]] = []
-    size = 0
-    while waiting and len(commands) < BATCH and size < BATCH_BYTES:
-        command, future = waiting.popleft()
-        commands.append(command)
-        futures.append(future)
+    count = size = 0
+    for count, (command, _) in enumerate(islice(waiting, BATCH), 1):  # noqa: B007 # is used below
         size += len(command)
-    return commands, futures
+        if size >= BATCH_BYTES:
+            break
+    batch = [waiting.popleft() for _ in range(count)]
+    return [command for command, _ in batch], [future for _, future in batch]
 
 
 async def _answers(pool: redis.asyncio.ConnectionPool, timeout_s: float) -> bool:
@@ -360,9 +364,3 @@ def reset(pool: redis.asyncio.ConnectionPool) -> None:
     manager = getattr(pool, "sentinel_manager", None)
     for sentinel in manager.sentinels if manager is not None else ():
         sentinel.connection_pool.reset()
-
-
-def _pack(command: Sequence[Argument]) -> bytes:
-    """Encode it as RESP."""
-    packed: bytes = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]  # it takes any length
-    return packed

@@ -82,7 +82,14 @@ class Scripts:
         source, digest = self._source(name)
         command = ("EVALSHA", digest, len(keys), *keys, *arguments)
         try:
-            return await self.pipe.call(*command)
+            # Awaited here: one step less for every chunk.
+            return await self.pipe.send(command)
+        except Exception as error:  # noqa: BLE001 # judged, and raised again
+            return await self._run_again(source, command, error)
+
+    async def _run_again(self, source: str, command: Sequence[Argument], error: Exception) -> Any:
+        try:
+            return await self.pipe.send_again(command, error)
         except NoScriptError:
             # With its text: the server learns it, and needs none of what came before.
             return await self.call("EVAL", source, *command[2:])
