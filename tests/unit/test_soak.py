@@ -8,13 +8,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from speechfleet import AsyncClient
 from speechfleet.embedded.worker_process import WorkerProcess
 from speechfleet.errors import MisconfiguredError
+from speechfleet.job import AsyncJob
+from tests.soak.load import Load, Plan
 from tests.soak.process_watch import ProcessWatch, Watched
 from tests.soak.run_folder import OWNER, make_folder, release
+from tests.soak.stage import SoakStage
 from tests.soak.starting import start_worker
 
 
@@ -146,3 +151,18 @@ def test_only_a_crash_while_starting_is_excused(
     watch.look()
     assert len(found) == told
     assert watch.excused == 1 - told
+
+
+async def test_who_waits_for_an_end_in_vain_leaves_the_verdict_to_the_invariants() -> None:
+    """Both the wait for the result and that around it may be the first to give up."""
+
+    class Waiting(AsyncClient):
+        def __init__(self) -> None:
+            pass
+
+        def job(self, id: str) -> AsyncJob:
+            raise TimeoutError
+
+    load = Load(cast("SoakStage", None), seed=1)
+    await load._ended(Waiting(), Plan("north", "job-1", ["One."]))
+    assert load.violations == []
