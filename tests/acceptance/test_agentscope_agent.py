@@ -15,8 +15,9 @@ from agentscope.event import (
     DataBlockStartEvent,
     ReplyEndEvent,
     TextBlockDeltaEvent,
+    ToolResultEndEvent,
 )
-from agentscope.message import TextBlock, ThinkingBlock, ToolCallBlock
+from agentscope.message import TextBlock, ThinkingBlock, ToolCallBlock, UserMsg
 from agentscope.middleware import MiddlewareBase, TTSMiddleware
 from redis.asyncio import ConnectionPool
 
@@ -25,7 +26,7 @@ from speechfleet.errors import FleetUnavailable
 from speechfleet.integrations.agentscope import FleetCredential, FleetTTSMiddleware, FleetTTSModel
 from tests.support.agentscope_agents import Heard, Script, agent, heard, writing
 from tests.support.gateways import ESPEAK
-from tests.support.stage import MODEL, Stage, spoken, staged
+from tests.support.stage import MODEL, Hold, Stage, spoken, staged
 
 LINES = ["The agent says one sentence.", "Then it says another one."]
 
@@ -114,18 +115,23 @@ async def test_our_middleware_sends_audio_while_the_language_model_pauses(
     reply = asyncio.create_task(
         heard(agent(model, FleetTTSMiddleware(MODEL, client=client)), until=DataBlockDeltaEvent)
     )
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         replies = await reply
     assert replies.rates == [24_000]
 
 
-async def test_tools_do_not_wait_for_the_speech(client: AsyncClient) -> None:
-    line = "This takes a while."
+async def test_tools_do_not_wait_for_the_speech(client: AsyncClient, tmp_path: Path) -> None:
+    line, hold = "This takes a while.", Hold(tmp_path)
     model = Script(
         [*writing(line), [ToolCallBlock(id="1", name="look", input="{}")]], writing("Done.")
     )
-    tts = FleetTTSMiddleware(MODEL, client=client, options={"pace": 0.1})
-    replies = await heard(agent(model, tts, tool=True))
+    tts = FleetTTSMiddleware(MODEL, client=client, options=hold.options)
+    replies = Heard()
+    async with asyncio.timeout(120):
+        async for event in agent(model, tts, tool=True).reply_stream(UserMsg("user", "Well?")):
+            replies.take(event)
+            if isinstance(event, ToolResultEndEvent):
+                hold.release()
     kinds = [type(event).__name__ for event in replies.events]
     assert kinds.index("ToolResultEndEvent") < kinds.index("DataBlockEndEvent")
     assert replies.audio == [spoken([line]), spoken(["Done."])]
@@ -173,7 +179,7 @@ async def test_an_interrupted_reply_falls_silent_and_the_next_is_heard(
     reply = asyncio.create_task(heard(agent(model, tts)))
     await stage.ledger.until("start", [first])
     reply.cancel()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         outcome = await asyncio.gather(reply, return_exceptions=True)
     assert isinstance(outcome[0], Heard | asyncio.CancelledError)
     await stage.ledger.until("closed", [first])

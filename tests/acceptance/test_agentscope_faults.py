@@ -24,6 +24,7 @@ from tests.support.accidents import (
     LINES,
     LONGEST_PAUSE_S,
     MODEL,
+    NOTICED,
     RATE,
     all_workers_serve,
     cause,
@@ -44,7 +45,7 @@ def provider() -> Iterator[OpenAIServer]:
 @pytest.fixture(scope="module")
 def stage(module_folder: Path, provider: OpenAIServer) -> Iterator[Stage]:
     """Two workers that are started again when they die."""
-    environ = {**provider.environment(), "SPEECHFLEET_TIMEOUTS__SILENCE": "3"}
+    environ = {**provider.environment(), **NOTICED}
     with staged(module_folder, environ, workers=2, lanes=["session"]) as stage:
         yield stage
 
@@ -80,7 +81,7 @@ async def test_the_reply_is_heard_whole_and_once(
         else TTSMiddleware(FleetTTSModel(MODEL, "alloy", client=client, strict=True, cache=False))
     )
     await all_workers_serve(stage, client)
-    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(240), asyncio.TaskGroup() as tasks:
         tasks.create_task(cause(stage, provider, client, accident))
         reply, playback = await listen(middleware)
     assert reply.audio == [whole_speech()]

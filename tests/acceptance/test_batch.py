@@ -26,7 +26,7 @@ from speechfleet.lifecycle import State
 from speechfleet.sync import Client
 from tests.support.corpora import corpus, manifest
 from tests.support.program import PROGRAM
-from tests.support.stage import MODEL, PROVIDERS, Stage, sentences, staged
+from tests.support.stage import MODEL, PROVIDERS, Hold, Stage, opening, sentences, staged
 
 
 @pytest.fixture(scope="module")
@@ -103,11 +103,13 @@ async def test_a_corpus_is_spoken_and_then_costs_nothing(
 
 async def test_a_client_that_is_killed_goes_on(stage: Stage, command: Any, tmp_path: Path) -> None:
     texts = sentences("the killed client", 60)
-    path = corpus(tmp_path / "corpus.jsonl", texts)
+    hold = Hold(tmp_path, opening(59))
+    path = corpus(tmp_path / "corpus.jsonl", texts, **hold.options)
     client = await stage.off_loop(start, stage, path, "--window", "20")
     await stage.ledger.until("end", texts, count=15)
     client.send_signal(signal.SIGKILL)
-    await stage.off_loop(client.communicate, None, 60)
+    await stage.off_loop(client.communicate, None, 120)
+    hold.release()
     done = await stage.off_loop(command, str(path), "--out", "out")
     assert done["failed"] == 0
     written = manifest(tmp_path / "out")
@@ -148,11 +150,13 @@ async def test_what_ended_meanwhile_counts_once(stage: Stage, tmp_path: Path) ->
 
 async def test_ctrl_c_says_how_to_go_on(stage: Stage, tmp_path: Path) -> None:
     texts = sentences("an interrupted command", 40)
-    path = corpus(tmp_path / "corpus.jsonl", texts)
+    hold = Hold(tmp_path, opening(39))
+    path = corpus(tmp_path / "corpus.jsonl", texts, **hold.options)
     client = await stage.off_loop(start, stage, path, "--window", "10")
     await stage.ledger.until("end", texts, count=5)
     client.send_signal(signal.SIGINT)
-    _, err = await stage.off_loop(client.communicate, None, 60)
+    _, err = await stage.off_loop(client.communicate, None, 120)
+    hold.release()
     assert client.returncode == 130
     assert b"the same command resumes it" in err
     assert b"Traceback" not in err
@@ -296,19 +300,19 @@ async def test_a_batch_that_is_cancelled_says_so_and_resumes(stage: Stage, tmp_p
 
 
 async def test_what_ended_between_two_runs_is_counted_once(stage: Stage, tmp_path: Path) -> None:
-    out, end = tmp_path / "out", tmp_path / "end"
+    out, hold = tmp_path / "out", Hold(tmp_path)
     items = [
-        {"id": f"{n}", "text": text, "held": str(end) if n >= 20 else ""}
+        {"id": f"{n}", "text": text, **(hold.options if n >= 20 else {})}
         for n, text in enumerate(sentences("between two runs", 30))
     ]
     async with stage.client() as client:
         first = client.batch(items, model=MODEL, out=out)
         async with contextlib.aclosing(first.results()) as entries:
             await anext(entries)
-        end.touch()
+        hold.release()
         for item in items:
             with contextlib.suppress(JobNotFound):
-                await client.job(f"{first.id}/{item['id']}").result(timeout=60)
+                await client.job(f"{first.id}/{item['id']}").result(timeout=120)
         some = len(manifest(out))
         assert 0 < some < 30
         read = asyncio.Event()

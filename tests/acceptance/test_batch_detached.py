@@ -22,7 +22,7 @@ from speechfleet_worker.maintenance.heartbeat import HEARTBEAT_INTERVAL_S
 from speechfleet_worker.slots import Slots
 from tests.support import moto_server
 from tests.support.corpora import corpus, manifest
-from tests.support.stage import MODEL, PROVIDERS, Stage, sentences, staged
+from tests.support.stage import MODEL, PROVIDERS, Hold, Stage, opening, sentences, staged
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ async def ended(client: AsyncClient, id: str, state: BatchState = BatchState.END
 
 async def until(look: Callable[[], Awaitable[T | None]]) -> T:
     """What it finds at last: of a feed, nobody is told a change."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while (found := await look()) is None:  # noqa: ASYNC110 # it has no channel
             await asyncio.sleep(0.05)
     return found
@@ -76,7 +76,8 @@ async def test_the_feeding_worker_is_killed_and_every_item_is_spoken_once(
     for name, value in stage.fleet.environ.items():
         monkeypatch.setenv(name, value)
     texts = sentences("the detached corpus", 60)
-    path = corpus(tmp_path / "corpus.jsonl", texts)
+    hold = Hold(tmp_path, opening(59))
+    path = corpus(tmp_path / "corpus.jsonl", texts, **hold.options)
     command = ["batch", str(path), "--detach", "--window", "10", "--model", MODEL, "--json"]
     assert await stage.off_loop(run, command) == 0, capsys.readouterr().err
     id = json.loads(capsys.readouterr().out)["id"]
@@ -87,6 +88,7 @@ async def test_the_feeding_worker_is_killed_and_every_item_is_spoken_once(
         await stage.ledger.until("end", texts, count=15)
         [process] = [each for each in stage.fleet.workers if each.pid == victim.pid]
         process.kill()
+        hold.release()
         status = await ended(client, id)
         assert (status.succeeded, status.failed, status.outstanding, status.unread) == (
             60,
@@ -150,7 +152,7 @@ async def test_what_was_sent_before_a_crash_is_not_spoken_again(
         feeders = Feeders(process, [keys.queue(Lane.BATCH, "slow")])
         await feeders.look()
         assert await held_by(client, id) == process.boot
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             await accepted.wait()
         await feeders.drain()
 
@@ -192,14 +194,16 @@ async def test_what_fails_is_told_and_tried_again(stage: Stage, tmp_path: Path) 
         assert await stage.ledger.asked([good, bad]) == {good: 1, bad: 2}
 
 
-async def test_nothing_of_a_deleted_batch_is_left(stage: Stage) -> None:
+async def test_nothing_of_a_deleted_batch_is_left(stage: Stage, tmp_path: Path) -> None:
+    hold = Hold(tmp_path)
     good, bad = sentences("detached and deleted", 2)
     items = [{"id": "1", "text": good}, {"id": "2", "text": bad, "fail": "rejected"}]
     async with stage.client(namespace="deleting") as client:
-        id = await client.batch(items, model=MODEL, options={"pace": 0.5}).detach()
+        id = await client.batch(items, model=MODEL, options=hold.options).detach()
         await stage.ledger.until("start", [good])
         with pytest.raises(InvalidRequest, match=f"batch cancel {id}"):
             await delete(client.context, id)
+        hold.release()
         await ended(client, id)
 
         async def left() -> bool | None:
@@ -218,8 +222,8 @@ async def test_nothing_of_a_deleted_batch_is_left(stage: Stage) -> None:
 
 
 async def test_a_batch_that_is_cancelled_is_fed_no_further(stage: Stage, tmp_path: Path) -> None:
-    texts, end = sentences("detached and cancelled", 40), tmp_path / "end"
-    order = {"model": MODEL, "window": 5, "options": {"held": str(end)}}
+    texts, hold = sentences("detached and cancelled", 40), Hold(tmp_path)
+    order = {"model": MODEL, "window": 5, "options": hold.options}
     async with stage.client() as client:
         batch = client.batch(list(enumerate_ids(texts)), **order)  # type: ignore[arg-type] # any keywords
         id = await batch.detach()
@@ -233,7 +237,7 @@ async def test_a_batch_that_is_cancelled_is_fed_no_further(stage: Stage, tmp_pat
         assert (await batch.status()).state is BatchState.CANCELLED
         asked = await stage.ledger.asked(texts)
         assert len(asked) <= 5, "as many as the window holds"
-        end.touch()
+        hold.release()
         again = client.batch(list(enumerate_ids(texts)), **order)  # type: ignore[arg-type] # any keywords
         assert await again.detach() == id
         assert (await ended(client, id)).succeeded == 40

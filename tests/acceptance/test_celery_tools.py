@@ -17,7 +17,7 @@ from speechfleet_worker.celery_app import make_app
 from tests.support.stage import Stage, gather, staged, submit
 
 SLOTS = 3
-WITHIN_S = 60.0
+WITHIN_S = 120.0
 
 
 class Events:
@@ -78,7 +78,7 @@ def app(stage: Stage) -> Celery:
 
 
 async def test_inspect_shows_the_running_jobs_and_the_slots(stage: Stage, app: Celery) -> None:
-    inspect = app.control.inspect(timeout=60, limit=1)
+    inspect = app.control.inspect(timeout=WITHIN_S, limit=1)
     async with stage.client() as client:
         jobs = [await submit(client, f"seen-{n}", [f"Seen {n}."], stall=True) for n in range(4)]
         await stage.ledger.until("start", count=SLOTS)
@@ -93,9 +93,9 @@ async def test_each_job_ends_as_a_task_with_its_name(stage: Stage, app: Celery) 
     async with stage.client() as client:
         with receiving(app) as events:
             good = await submit(client, "good", ["A good one."])
-            await good.result(60)
+            await good.result(WITHIN_S)
             await asyncio.to_thread(events.wait, "task-succeeded", "default/good: succeeded")
             bad = await submit(client, "bad", ["A bad one."], fail="rejected")
             with pytest.raises(JobFailed):
-                await bad.result(60)
+                await bad.result(WITHIN_S)
             await asyncio.to_thread(events.wait, "task-failed", "default/bad: ")

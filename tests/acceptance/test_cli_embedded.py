@@ -166,7 +166,7 @@ def test_a_job_that_waits_is_told_and_can_be_cancelled(
     assert run(["status", "waiting"]) == 0
     assert "queued (no_worker)" in capsys.readouterr().out
     assert run(["cancel", "waiting", "--reason", "nobody comes"]) == 0
-    _, err = waiting.communicate(timeout=60)
+    _, err = waiting.communicate(timeout=120)
     assert waiting.returncode == 1
     assert err == b"speechfleet: the job was cancelled: nobody comes\n"
 
@@ -177,7 +177,7 @@ def test_an_id_of_ones_own_outlives_ctrl_c(
     waiting = start("say", "Later.", "--id", "mine", stderr=subprocess.PIPE)
     assert line(waiting.stderr).startswith("it waits")
     waiting.send_signal(signal.SIGINT)
-    _, err = waiting.communicate(timeout=60)
+    _, err = waiting.communicate(timeout=120)
     assert (waiting.returncode, err) == (130, b"speechfleet: interrupted\n")
     assert run(["status", "mine"]) == 0
     assert "queued" in capsys.readouterr().out
@@ -227,7 +227,7 @@ def test_the_wire_servers_run_until_they_are_interrupted() -> None:
         printed.append(each.partition("=")[0])
     assert {"OPENAI_BASE_URL", "OPENAI_API_KEY", "DASHSCOPE_REALTIME_URL"} <= set(printed)
     servers.send_signal(signal.SIGINT)
-    servers.communicate(timeout=60)
+    servers.communicate(timeout=120)
     assert servers.returncode == 0
 
 
@@ -256,5 +256,5 @@ def test_up_twice_on_one_folder(tmp_path: Path) -> None:
     )
     assert (second.returncode, second.stdout) == (4, b"")
     first.send_signal(signal.SIGINT)
-    first.communicate(timeout=60)
+    first.communicate(timeout=120)
     assert first.returncode == 0

@@ -39,7 +39,7 @@ def up() -> Iterator[subprocess.Popen[str]]:
         yield process
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=120)
 
 
 def test_from_nothing_to_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,8 +68,9 @@ def test_a_drained_fleet_says_so_and_still_speaks(capsys: pytest.CaptureFixture[
     with up() as process:
         assert run(["drain", "--all"]) == 0
         assert process.stderr is not None
-        told = [process.stderr.readline() for _ in range(3)]
-        assert sum("was drained and has ended; it is not started again" in x for x in told) == 2
+        drained = "was drained and has ended; it is not started again"
+        told = (line for line in process.stderr if drained in line)
+        assert next(told) != next(told), "of either worker"
         capsys.readouterr()
         assert run(["say", "Still there.", "-o", "c.wav"]) == 0
         assert Path("c.wav").stat().st_size > 10_000
@@ -86,5 +87,5 @@ def test_a_worker_joins_the_fleet_of_the_home(capsys: pytest.CaptureFixture[str]
         assert run(["workers"]) == 0
         assert boot in capsys.readouterr().out
         worker.send_signal(signal.SIGINT)
-        worker.communicate(timeout=60)
+        worker.communicate(timeout=120)
         assert worker.returncode == 0

@@ -62,7 +62,7 @@ class Pipes:
         return self.process.stdout
 
     def end(self) -> tuple[int, bytes, str]:
-        out, err = self.process.communicate(timeout=60)
+        out, err = self.process.communicate(timeout=120)
         return self.process.returncode, out, err.decode()
 
 
@@ -86,7 +86,7 @@ def test_audio_comes_out_while_text_goes_in(
 
 
 def test_ctrl_c_stops_the_speech(fleet: Stage, capsys: pytest.CaptureFixture[str]) -> None:
-    pipes = Pipes("--model", MODEL, "--option", "chunks=200", "--id", "stopped", "-o", "-")
+    pipes = Pipes("--model", MODEL, "--option", "chunks=2000", "--id", "stopped", "-o", "-")
     pipes.write(" ".join(LINES))
     assert pipes.audio.read(960)
     pipes.process.send_signal(signal.SIGINT)
@@ -102,11 +102,11 @@ def test_ctrl_c_stops_the_speech(fleet: Stage, capsys: pytest.CaptureFixture[str
 def test_whoever_stops_listening_stops_the_speech(
     fleet: Stage, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pipes = Pipes("--model", MODEL, "--option", "chunks=200", "--id", "unheard", "-o", "-")
+    pipes = Pipes("--model", MODEL, "--option", "chunks=2000", "--id", "unheard", "-o", "-")
     pipes.write(" ".join(LINES))
     assert pipes.audio.read(960)
     pipes.audio.close()
-    assert pipes.process.wait(timeout=60) == 128 + signal.SIGPIPE
+    assert pipes.process.wait(timeout=120) == 128 + signal.SIGPIPE
     assert run(["status", "unheard"]) == 0
     assert "cancelled" in capsys.readouterr().out
     assert pipes.process.stderr is not None

@@ -68,7 +68,7 @@ async def spoken_batch(stage: Stage, id: str, items: int, **keywords: object) ->
 
 async def test_the_start_page_tells_what_the_fleet_does(stage: Stage, url: str) -> None:
     async with stage.client() as client:
-        await (await client.submit("All is well.", model=ESPEAK)).result(timeout=60)
+        await (await client.submit("All is well.", model=ESPEAK)).result(timeout=120)
         await client.submit("It fails.", id=LONG_ID, model=MODEL, options=REFUSED)
         await client.submit("It waits.", id="waiting", model=UNSERVED)
     async with browsing(url) as page:
@@ -105,7 +105,7 @@ async def test_jobs_are_filtered_and_paged(stage: Stage, url: str) -> None:
     async with stage.client() as client:
         many = [Msg("", "One of many.", "assistant", id=f"many-{n:02}") for n in range(30)]
         for job in await client.submit_many(many, model=ESPEAK):
-            await job.result(timeout=60)
+            await job.result(timeout=120)
     async with browsing(f"{url}/#/jobs?model=espeak") as page:
         rows = page.locator("tbody tr")
         await expect(rows).to_have_count(25)
@@ -163,7 +163,7 @@ async def test_any_id_is_found_from_any_page(stage: Stage, url: str) -> None:
 
 async def test_sessions_usage_and_providers_are_shown(stage: Stage, url: str) -> None:
     async with stage.client() as client:
-        await (await client.submit("Used today.", model=ESPEAK)).result(timeout=60)
+        await (await client.submit("Used today.", model=ESPEAK)).result(timeout=120)
         talk = Request(text="", model=MODEL, lane=Lane.SESSION, open=True)
         await client.ledger.jobs.submit(client.namespace, "talk", talk)
     async with browsing(f"{url}/#/sessions") as page:
@@ -217,7 +217,7 @@ async def test_pages_fit_every_screen_and_the_documentation_shows_them(
     async with stage.client() as client:
         await client.submit("Refused.", id=LONG_ID[:-1], model=MODEL, options=REFUSED)
         hamlet = await client.submit(Msg("", HAMLET, "assistant", id="hamlet"))
-        await hamlet.result(timeout=60)
+        await hamlet.result(timeout=120)
         await write_hour(client)
     await spoken_batch(stage, "spring-catalogue", 400, window=1)
     async with browsing(url) as page:

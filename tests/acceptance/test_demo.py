@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-FOUR_MINUTES = 240.0
+WITHIN_S = 900.0
+"""A run takes a minute, where the machine does nothing else."""
 
 
 def demo(data: Path) -> str:
@@ -18,7 +19,7 @@ def demo(data: Path) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=FOUR_MINUTES,
+        timeout=WITHIN_S,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
@@ -27,7 +28,7 @@ def demo(data: Path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(2 * FOUR_MINUTES)
+@pytest.mark.timeout(2 * WITHIN_S)
 def test_the_demo_keeps_what_it_claims_and_pays_once(tmp_path: Path) -> None:
     first = demo(tmp_path / "data")
     assert "✓ all 186 are spoken" in first

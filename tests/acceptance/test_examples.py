@@ -67,7 +67,7 @@ def up(environ: dict[str, str]) -> Iterator[dict[str, str]]:
             yield lines
         finally:
             process.terminate()
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=120) == 0
 
 
 def _parts(line: str) -> tuple[str, str]:
@@ -255,7 +255,7 @@ def test_tasks_of_a_celery_app_speak(fleet: Fleet, tmp_path: Path) -> None:
     ask = """
 from celery_app import speak
 
-first, again = (speak.delay("issue-1", "The news.").get(timeout=60) for _ in range(2))
+first, again = (speak.delay("issue-1", "The news.").get(timeout=120) for _ in range(2))
 assert first == again, (first, again)
 print(first)
 """

@@ -32,8 +32,8 @@ from tests.support.stage import PROVIDERS, ROOT, gather, sentences, spoken
 MODEL = "slow/paced"
 PACE_S = 0.05
 REPLICAS = 2
-MAX_SILENCE_S = 30.0
-"""Between two chunks, over the failover; on a machine that runs other tests, too."""
+MAX_SILENCE_S = 90.0
+"""Between two chunks, over the failover: some 6 s, where the machine does nothing else."""
 LOAD_S = 3.0
 """Seconds of new jobs after the failover."""
 
@@ -81,7 +81,9 @@ async def workers(servers: Servers, tmp_path: Path) -> AsyncIterator[list[Worker
         "SPEECHFLEET_REDIS_URL": servers.sentinel.url,
         "SPEECHFLEET_STORE": (tmp_path / "store").as_uri(),
         "SPEECHFLEET_PROVIDERS": PROVIDERS,
-        "SPEECHFLEET_SESSION_PAUSE": "20",  # a slow machine is no pause of the writer
+        # A slow machine is no pause of the writer, and no silence of the provider.
+        "SPEECHFLEET_SESSION_PAUSE": "20",
+        "SPEECHFLEET_SESSION_SILENCE": "250",
     }
     processes = [
         WorkerProcess(
@@ -164,14 +166,14 @@ async def test_every_accepted_job_ends_and_no_listener_hears_a_byte_twice(
     servers: Servers, workers: list[WorkerProcess], tmp_path: Path, how: signal.Signals | None
 ) -> None:
     for worker in workers:
-        await asyncio.to_thread(worker.await_ready, 60)
+        await asyncio.to_thread(worker.await_ready, 120)
     async with client_of(servers, tmp_path) as client:
         texts = {f"running-{n}": sentences(f"running {n}", 40) for n in range(4)}
         jobs = {id: await submit(client, id, said) for id, said in texts.items()}
         listeners = {id: Listener(job) for id, job in jobs.items()}
         dialogues = {f"session-{n}": sentences(f"the dialogue {n}", 20) for n in range(2)}
         over = asyncio.Event()
-        async with asyncio.timeout(120), asyncio.TaskGroup() as group, AsyncExitStack() as stack:
+        async with asyncio.timeout(240), asyncio.TaskGroup() as group, AsyncExitStack() as stack:
             for id, said in dialogues.items():
                 session = await stack.enter_async_context(
                     client.session(model=MODEL, id=id, options={"pace": PACE_S})
@@ -189,7 +191,7 @@ async def test_every_accepted_job_ends_and_no_listener_hears_a_byte_twice(
             accepted = await submitting
         assert max(listener.silence_s for listener in listeners.values()) < MAX_SILENCE_S
         for id in accepted:
-            result = await client.job(id).result(timeout=60)
+            result = await client.job(id).result(timeout=120)
             assert result.size
         for id in (*texts, *dialogues):
             status = await client.job(id).status()

@@ -39,7 +39,7 @@ async def test_the_rest_of_a_job_is_spoken_by_another_provider(tmp_path: Path) -
                     TEXT, model="first/m", voice="one", fallback=["second/n:two"]
                 )
                 marks: dict[int, Mark] = {}
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(120):
                     async for chunk in job.stream():
                         marks |= {mark.index: mark for mark in chunk.marks}
                         heard = bytes(chunk.audio)

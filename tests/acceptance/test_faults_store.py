@@ -18,7 +18,7 @@ import pytest
 
 from speechfleet import AsyncClient, State
 from speechfleet.store import layout
-from tests.support.stage import Heard, gather, sentences, spoken, staged, submit
+from tests.support.stage import Heard, Hold, gather, opening, sentences, spoken, staged, submit
 
 T = TypeVar("T")
 Act = Callable[[], Awaitable[object]]
@@ -106,15 +106,19 @@ async def test_jobs_wait_for_a_store_that_refuses(
     """They hold what was spoken, and nothing is spoken again."""
     texts = {f"patient-{n}": sentences(f"patient {n}", 8) for n in range(8)}
     lines = [line for said in texts.values() for line in said]
+    hold = Hold(tmp_path, opening(7))  # none has ended when the store is shut
     async with (
         refusing_at_will(store, moto_url, tmp_path, monkeypatch) as (shut, open_again),
         off_loop(staged(tmp_path, slots=20, store_url=store)) as stage,
         stage.client() as client,
     ):
-        jobs = [await submit(client, id, said, pace=0.05) for id, said in texts.items()]
+        jobs = [
+            await submit(client, id, said, pace=0.05, **hold.options) for id, said in texts.items()
+        ]
         heard = [asyncio.create_task(Heard().listen(job)) for job in jobs]
-        await stage.ledger.until("end", lines)
+        await stage.ledger.until("end", [said[0] for said in texts.values()], len(jobs))
         await shut()
+        hold.release()
         await asyncio.sleep(OUTAGE["s3" if store else "folder"])  # the fault itself
         counts = await client.counts()
         assert (counts[State.RUNNING], counts[State.FAILED]) == (8, 0)
@@ -132,11 +136,12 @@ async def test_a_worker_that_slept_past_its_lease_writes_nothing(
 ) -> None:
     """Not to the stream, not over the winner's object, nor beside it."""
     texts = {"sleeper": sentences("the sleeper", 6), "single": ["One sentence, one segment."]}
+    holds = {"sleeper": Hold(tmp_path, opening(5)), "single": Hold(tmp_path)}
     with staged(tmp_path, workers=2, slots=20, store_url=store, supervise=False) as stage:
         async with stage.client() as client:
             jobs = []
             for id, lines in texts.items():
-                job = await submit(client, id, lines, pace=0.2)
+                job = await submit(client, id, lines, pace=0.2, **holds[id].options)
                 await stage.ledger.until("start", lines)
                 jobs.append(job)
             boots = {(await job.record()).boot for job in jobs}
@@ -146,16 +151,19 @@ async def test_a_worker_that_slept_past_its_lease_writes_nothing(
             await stage.ledger.until("end", texts["sleeper"])
             for worker in asleep:
                 worker.kill(signal.SIGSTOP)
+            for hold in holds.values():
+                hold.release()
             before: dict[str, object] = {}
             for job in jobs:
-                listener = await asyncio.wait_for(Heard().listen(job), 60)
+                listener = await asyncio.wait_for(Heard().listen(job), 120)
                 assert listener.audio == spoken(texts[job.id])
                 before[job.id] = await everything_about(client, job.id)
             for worker in asleep:
                 worker.kill(signal.SIGCONT)
             for worker in asleep:
                 # A clean end comes after all that it still had to say.
-                assert await stage.off_loop(worker.stop) == 0
+                worker.kill(signal.SIGTERM)
+                assert await stage.off_loop(worker.wait, 120) == 0
             for job in jobs:
                 assert await everything_about(client, job.id) == before[job.id]
                 assert (await Heard().listen(job)).audio == spoken(texts[job.id])

@@ -90,7 +90,7 @@ async def begun(client: openai.AsyncOpenAI, file: str, **more: Any) -> Batch:
 
 async def ended(client: openai.AsyncOpenAI, id: str) -> Batch:
     """A batch at its end; a gateway that is away is asked again."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             try:
                 batch = await client.batches.retrieve(id)
@@ -202,7 +202,7 @@ async def test_a_cancelled_batch_keeps_what_was_spoken(
     first, *rest = sentences("the cancelled batch", 4)
     lines = [line("first", first), *(line(f"{n}", t, stall=True) for n, t in enumerate(rest))]
     batch = await begun(client, await uploaded(client, lines))
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             counts = (await client.batches.retrieve(batch.id)).request_counts
             if counts is not None and counts.completed == 1:
@@ -279,10 +279,10 @@ async def test_a_batch_expires_with_what_was_spoken_and_its_files_are_listed(
     async with stage.client() as fleet:
         name = BatchKeys(fleet.namespace, batch.id).name
         await fleet.ledger.connection.scripts.call("ZADD", WINDOWS, "XX", 1, name)
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(120):
             while (await fleet.ledger.batches.get(fleet.namespace, batch.id)).outstanding:  # noqa: ASYNC110
                 await asyncio.sleep(POLL_S)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while batch.id not in await batches_with_files(client):  # noqa: ASYNC110
             await asyncio.sleep(POLL_S)
     batch = await client.batches.retrieve(batch.id)

@@ -11,12 +11,12 @@ import pytest
 from livekit.plugins import openai as livekit_openai
 from pipecat.frames.frames import ErrorFrame, TTSAudioRawFrame, TTSSpeakFrame
 from pipecat.services.openai.tts import OpenAITTSService
-from pipecat.tests.utils import run_test
 
 from speechfleet_worker.testing.openai_server import OpenAIServer
 from speechfleet_worker.testing.wire import Fault, speech
 from tests.support import open_webui
 from tests.support.gateways import gateway
+from tests.support.pipecat_frames import run
 from tests.support.stage import Stage, staged
 
 MODEL = "gpt-4o-mini-tts"
@@ -88,6 +88,6 @@ async def test_pipecats_service_for_openai_speaks(url: str) -> None:
         service = OpenAITTSService(
             api_key="none", base_url=url, http_client=http, settings=settings
         )
-        down, _ = await run_test(service, frames_to_send=[TTSSpeakFrame(TEXT)])
+        down, _ = await run(service, [TTSSpeakFrame(TEXT)])
     assert not [frame for frame in down if isinstance(frame, ErrorFrame)]
     assert b"".join(f.audio for f in down if isinstance(f, TTSAudioRawFrame)) == SPOKEN

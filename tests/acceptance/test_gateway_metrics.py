@@ -58,11 +58,20 @@ async def test_a_scrape_tells_what_all_workers_did(url: str) -> None:
             assert (await web.post("/v1/audio/speech", json=body)).status_code == 200
         labels = {"model": MODEL, "lane": "live"}
         ended = key("jobs_ended_total", **labels, state="SUCCEEDED")
-        async with asyncio.timeout(60):  # workers tell what they counted every other second
-            while (found := await scrape(web)).get(ended) != 6:
+        route = {"route": "/v1/audio/speech", "method": "POST", "status": "200"}
+        all_told = dict.fromkeys(
+            [
+                ended,
+                key("first_audio_seconds_count", **labels),
+                key("job_seconds_count", **labels),
+                key("http_requests_total", **route),
+            ],
+            6.0,
+        )
+        # Workers tell what they counted every other second; the gateway counts behind its answer.
+        async with asyncio.timeout(120):
+            while not all_told.items() <= (found := await scrape(web)).items():
                 pass
-        assert found[key("first_audio_seconds_count", **labels)] == 6
-        assert found[key("job_seconds_count", **labels)] == 6
         assert found[key("job_seconds_sum", **labels)] > 6 * 0.05, "with what it waited"
         of = {"provider": "slow", "code": "provider_unavailable"}
         failed = found[key("retries_total", **of)]
@@ -73,8 +82,6 @@ async def test_a_scrape_tells_what_all_workers_did(url: str) -> None:
         assert found[key("workers")] == 2
         assert found[key("unfinished_jobs")] == 0
         assert found[key("queue_depth", lane="live", provider="slow")] == 0
-        route = {"route": "/v1/audio/speech", "method": "POST", "status": "200"}
-        assert found[key("http_requests_total", **route)] == 6
 
 
 async def test_lines_are_json_with_the_id_and_without_the_text(
@@ -87,7 +94,7 @@ async def test_lines_are_json_with_the_id_and_without_the_text(
         )
         await web.get("/jobs/logged")
     logs = [module_folder / "gateway.log", *(module_folder / "data" / "logs").glob("worker*.log")]
-    async with asyncio.timeout(60):  # a line is written after its answer was sent
+    async with asyncio.timeout(120):  # a line is written after its answer was sent
         while not all_is_logged(logs):  # noqa: ASYNC110 # a log tells nobody
             await asyncio.sleep(0.05)
     for log in logs:

@@ -19,7 +19,7 @@ from speechfleet import State
 from speechfleet.audio import wav
 from speechfleet.errors import JobCancelled
 from tests.support.gateways import gateway
-from tests.support.stage import MODEL, Stage, sentences, spoken, staged
+from tests.support.stage import MODEL, Hold, Stage, sentences, spoken, staged
 
 PCM: dict[str, Any] = {"response_format": "pcm", "stream_audio": True}
 
@@ -61,7 +61,7 @@ class Listener:
 
     async def next(self) -> dict[str, Any]:
         """The next message; audio before it is kept."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while isinstance(message := await self.socket.recv(), bytes):
                 self.audio.append(message)
         event: dict[str, Any] = json.loads(message)
@@ -145,9 +145,9 @@ async def test_words_come_with_their_times(url: str) -> None:
     assert [chunk["timestamps"] for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
 
 
-async def test_an_interruption_tells_what_was_heard(url: str) -> None:
+async def test_an_interruption_tells_what_was_heard(url: str, tmp_path: Path) -> None:
     lines = sentences("the interrupted text", 3)
-    config = {**PCM, "split_granularity": "sentence", "pace": 0.5}
+    config = {**PCM, "split_granularity": "sentence", **Hold(tmp_path, lines[1]).options}
     async with listening(url, **config) as listener:
         await listener.say(" ".join(lines))
         await listener.send("input.done")
@@ -166,7 +166,7 @@ async def test_a_client_that_leaves_frees_its_session(url: str, stage: Stage) ->
     async with listening(url, **PCM) as listener:
         await listener.say(f"{line} And then", 1000)
         *_, start = await listener.until("audio.start")
-    async with stage.client() as client, asyncio.timeout(60):
+    async with stage.client() as client, asyncio.timeout(120):
         job = client.job(start["job_id"])
         with pytest.raises(JobCancelled):
             await job.result()
@@ -268,7 +268,7 @@ async def test_a_failure_is_sent_and_the_socket_stays(url: str) -> None:
 async def test_openais_package_speaks_by_the_realtime_protocol(url: str) -> None:
     lines = sentences("the realtime text", 2)
     client = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none")
-    async with client, client.realtime.connect(model=MODEL) as connection, asyncio.timeout(60):
+    async with client, client.realtime.connect(model=MODEL) as connection, asyncio.timeout(120):
         assert (await connection.recv()).type == "session.created"
         await connection.session.update(
             session={
@@ -322,7 +322,7 @@ async def test_a_response_is_cancelled_and_errors_name_their_event(url: str) -> 
     client = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none")
     text: Any = {"type": "message", "role": "user",
             "content": [{"type": "input_text", "text": "Endless."}]}  # fmt: skip
-    async with client, client.realtime.connect(model=MODEL) as connection, asyncio.timeout(60):
+    async with client, client.realtime.connect(model=MODEL) as connection, asyncio.timeout(120):
         await connection.recv()
         await connection.response.create(event_id="empty")
         error = await connection.recv()

@@ -29,7 +29,7 @@ async def test_a_dialogue_is_spoken_and_one_part_of_it_again(stage: Stage, url: 
     async with http(url) as web, stage.client() as client:
         answer = await web.post("/jobs", json={"id": "talk", "parts": PARTS, "model": ESPEAK})
         assert answer.status_code == 201, answer.text
-        await client.job("talk").result(60)
+        await client.job("talk").result(120)
         detail = (await web.get("/jobs/talk")).json()
         assert detail["text"] == "How are you?\n\nFine."
         assert [(s["text_start"], s["text_end"]) for s in detail["segments"]] == [
@@ -42,10 +42,10 @@ async def test_a_dialogue_is_spoken_and_one_part_of_it_again(stage: Stage, url: 
         assert [(t["number"], t["chosen"], t["text"]) for t in takes] == [
             (0, False, ""), (1, True, "Very well."),
         ]  # fmt: skip
-        await client.job("talk").result(60)
+        await client.job("talk").result(120)
         answer = await web.put("/jobs/talk/takes/1", json={"take": 0})
         assert [t["chosen"] for t in answer.json()["takes"]] == [True, False]
-        await client.job("talk").result(60)
+        await client.job("talk").result(120)
         assert (await web.get("/jobs/talk/takes")).json() == answer.json()
         usage = (await client.job("talk").status()).usage
         assert usage["calls"] == 3
@@ -55,7 +55,7 @@ async def test_a_loudness_tells_its_gain(stage: Stage, url: str) -> None:
     async with http(url) as web, stage.client() as client:
         order = {"id": "loud", "text": "Loud.", "model": ESPEAK, "loudness": -30}
         assert (await web.post("/jobs", json=order)).status_code == 201
-        await client.job("loud").result(60)
+        await client.job("loud").result(120)
         assert (await web.get("/jobs/loud")).json()["gain"] < 0
 
 

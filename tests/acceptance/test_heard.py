@@ -54,14 +54,18 @@ def recognizer() -> Recognizer:
 
 @pytest.fixture(scope="module")
 def delivered(module_folder: Path) -> Delivered:
-    with EmbeddedFleet(module_folder / "data", workers=2) as fleet:
+    patient = {
+        "SPEECHFLEET_TIMEOUTS__FIRST_AUDIO": "250",
+        "SPEECHFLEET_TIMEOUTS__SILENCE": "250",
+    }
+    with EmbeddedFleet(module_folder / "data", workers=2, environ=patient) as fleet:
         return asyncio.run(_deliver(fleet))
 
 
 async def _deliver(fleet: EmbeddedFleet) -> Delivered:
     async with AsyncClient(redis_url=fleet.redis_url, store=fleet.store_url) as client:
         text = "\n".join(lines())
-        await (await client.submit("\n".join(lines()[:CACHED]))).result(timeout=60)
+        await (await client.submit("\n".join(lines()[:CACHED]))).result(timeout=240)
         job = await client.submit(text, format="opus")
         killed = False
         async for chunk in job.stream():
@@ -70,7 +74,7 @@ async def _deliver(fleet: EmbeddedFleet) -> Delivered:
                 [worker] = [each for each in fleet.workers if each.boot_id == boot]
                 worker.kill(signal.SIGKILL)
                 killed = True
-        speech = await job.result(timeout=60)
+        speech = await job.result(timeout=240)
         return Delivered(
             await speech.read(),
             bytes(chunk.audio),

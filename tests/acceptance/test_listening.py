@@ -17,9 +17,7 @@ from tests.support.stage import MODEL, Stage, sentences, spoken, staged
 
 @pytest.fixture(scope="module")
 def stage(module_folder: Path) -> Iterator[Stage]:
-    with staged(
-        module_folder, {"SPEECHFLEET_SESSION_PAUSE": "3"}, workers=1, lanes=["session"]
-    ) as stage:
+    with staged(module_folder, workers=1, lanes=["session"]) as stage:
         yield stage
 
 

@@ -30,7 +30,7 @@ def provider() -> Iterator[OpenAIServer]:
 @pytest.fixture(scope="module")
 def stage(module_folder: Path, provider: OpenAIServer) -> Iterator[Stage]:
     """A worker for jobs, and one for sessions, which cuts no sentence on a slow machine."""
-    environ = {**provider.environment(), "SPEECHFLEET_SESSION_PAUSE": "20"}
+    environ = provider.environment()
     with staged(module_folder, environ, sessions=True) as stage:
         yield stage
 
@@ -170,31 +170,31 @@ async def test_it_is_made_anywhere_and_speaks_where_a_loop_runs(
 # --- errors ---------------------------------------------------------------------------------
 
 
-async def test_a_provider_that_never_answers_is_a_timeout(
-    voice: FleetTTS, provider: OpenAIServer
-) -> None:
-    provider.script(Fault("slow_first_byte"))
+@pytest.fixture
+def silent(client: AsyncClient) -> FleetTTS:
+    """A voice whose provider never answers."""
+    return FleetTTS("slow/paced", client=client, options={"pace": 1000.0})
+
+
+async def test_a_provider_that_never_answers_is_a_timeout(silent: FleetTTS) -> None:
     errors: list[tts.TTSError] = []
-    voice.on("error", errors.append)
+    silent.on("error", errors.append)
     clock = asyncio.get_running_loop().time
     began = clock()
     options = APIConnectOptions(max_retry=0, timeout=1.0)
-    heard = await written(voice, ["Nobody says this."], options=options)
+    heard = await written(silent, ["Nobody says this."], options=options)
     assert isinstance(heard.error, APITimeoutError)
-    assert 0.9 < clock() - began < 15.0, "not the patience of the worker"
+    assert 0.9 < clock() - began < 200.0, "not the patience of the worker"
     assert [error.recoverable for error in errors] == [False]
 
 
-async def test_every_retry_is_told_and_only_the_last_is_final(
-    voice: FleetTTS, provider: OpenAIServer
-) -> None:
-    provider.script(*[Fault("slow_first_byte")] * 4)
+async def test_every_retry_is_told_and_only_the_last_is_final(silent: FleetTTS) -> None:
     errors: list[tts.TTSError] = []
     metrics: list[TTSMetrics] = []
-    voice.on("error", errors.append)
-    voice.on("metrics_collected", metrics.append)
-    options = APIConnectOptions(max_retry=3, timeout=2.0, retry_interval=0.0)
-    heard = await whole(voice, "Nobody says this either.", options=options)
+    silent.on("error", errors.append)
+    silent.on("metrics_collected", metrics.append)
+    options = APIConnectOptions(max_retry=3, timeout=1.0, retry_interval=0.0)
+    heard = await whole(silent, "Nobody says this either.", options=options)
     assert isinstance(heard.error, APITimeoutError)
     assert [error.recoverable for error in errors] == [True, True, True, False]
     assert metrics == []
@@ -204,7 +204,7 @@ async def test_a_late_first_audio_is_tried_again_and_the_text_is_not_lost(
     voice: FleetTTS, provider: OpenAIServer
 ) -> None:
     provider.script(Fault("slow_first_byte"))
-    options = APIConnectOptions(max_retry=1, timeout=5.0, retry_interval=0.0)
+    options = APIConnectOptions(max_retry=1, timeout=12.0, retry_interval=0.0)
     heard = await written(voice, ["The second try ", "says this."], options=options)
     assert heard.error is None
     assert heard.pcm == spoken("The second try says this.")
@@ -306,9 +306,9 @@ async def test_an_agent_speaks_and_remembers(voice: FleetTTS) -> None:
 async def test_the_history_has_the_words_that_were_heard(client: AsyncClient, model: str) -> None:
     """Barge-in: of a provider that tells the words' times, and of one that does not."""
     voice = FleetTTS(model, client=client)
-    numbers = " ".join(["One two three four five six seven eight nine ten eleven twelve."] * 4)
+    numbers = " ".join(["One two three four five six seven eight nine ten eleven twelve."] * 40)
     async with talking(voice, [f"{word} " for word in numbers.split()], aligned=True) as scene:
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(240):
             while not scene.history:  # LiveKit keeps no words of an answer that still comes
                 scene.ear.has_all.clear()
                 handle = scene.session.generate_reply(user_input="Count!")
@@ -318,7 +318,7 @@ async def test_the_history_has_the_words_that_were_heard(client: AsyncClient, mo
                 await handle
         [text] = scene.history
     heard = text.split()
-    assert 0 < len(heard) < 48
+    assert 0 < len(heard) < 480
     assert heard == numbers.split()[: len(heard)]
 
 
@@ -327,7 +327,7 @@ async def test_barge_in_closes_the_call_at_the_provider(client: AsyncClient, sta
     said = "A long answer that nobody wants to hear to its end."
     async with talking(voice, [said]) as scene:
         handle = scene.session.generate_reply(user_input="Hello?")
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             await scene.ear.speaking.wait()
             await scene.session.interrupt()
             await handle

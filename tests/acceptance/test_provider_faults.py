@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -32,6 +33,7 @@ from speechfleet_worker.testing.polly_server import PollyServer
 from speechfleet_worker.testing.wire import Fault, WireServer, speech
 from tests.support.documents import page
 
+WAITED_FOR = ("slow_first_byte", "stall")
 RETRIED = "retried"
 FINE = "fine"
 
@@ -77,6 +79,10 @@ def right_end(model: str, fault: str) -> str | None:
     return FAULTS[fault][1]
 
 
+SILENT = [fault for fault, (told, _) in FAULTS.items() if told.kind in WAITED_FOR]
+"""Faults that only a time-out ends: whoever waits for it waits for all providers at once."""
+
+
 @dataclass
 class Setting:
     """A fleet of one worker, and the servers that its providers lead to."""
@@ -85,15 +91,27 @@ class Setting:
     servers: dict[str, WireServer]
 
 
+@dataclass
+class Servers:
+    """Servers by the models that they speak for, and what leads workers to them."""
+
+    by_model: dict[str, WireServer]
+    environ: dict[str, str]
+
+    @contextmanager
+    def setting(self, data: Path, patience_s: int) -> Iterator[Setting]:
+        """A fleet that waits so long for audio."""
+        waits = dict.fromkeys(("connect", "first_audio", "silence"), patience_s)
+        environ = {**self.environ, "SPEECHFLEET_TIMEOUTS": json.dumps(waits)}
+        with EmbeddedFleet(data, workers=1, environ=environ) as fleet:
+            yield Setting(fleet, self.by_model)
+
+
 @pytest.fixture(scope="module")
-def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
+def servers() -> Iterator[Servers]:
     with ExitStack() as stack:
         servers: dict[str, WireServer] = {}
-        environ = {
-            "SPEECHFLEET_TIMEOUTS": ('{"connect": 2, "first_audio": 2, "silence": 2, "call": 60}'),
-            "SPEECHFLEET_BACKOFF": "0.05",
-            "SPEECHFLEET_MAX_ATTEMPTS": "3",
-        }
+        environ = {"SPEECHFLEET_BACKOFF": "0.05", "SPEECHFLEET_MAX_ATTEMPTS": "3"}
         for model, kind in MODELS.items():
             servers[model] = stack.enter_context(kind(milliseconds=10).thread())
             environ |= servers[model].environment()
@@ -106,17 +124,45 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
             environ[f"{name.upper()}_KEY"] = key
             endpoints[name] = {"base_url": server.base_url, "key_env": f"{name.upper()}_KEY"}
         environ["SPEECHFLEET_ENDPOINTS"] = json.dumps(endpoints)
-        data = tmp_path_factory.mktemp("fleet")
-        fleet = stack.enter_context(EmbeddedFleet(data, workers=1, environ=environ))
-        yield Setting(fleet, servers)
+        yield Servers(servers, environ)
+
+
+@pytest.fixture(scope="module")
+def setting(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
+    """One that takes a slow machine for no fault."""
+    with servers.setting(tmp_path_factory.mktemp("patient"), 100) as setting:
+        yield setting
+
+
+@pytest.fixture(scope="module")
+def impatient(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
+    with servers.setting(tmp_path_factory.mktemp("impatient"), 10) as setting:
+        yield setting
 
 
 def pairs() -> list[tuple[str, str]]:
-    return [(model, fault) for model in MODELS for fault in FAULTS if right_end(model, fault)]
+    return [
+        (model, fault)
+        for model in MODELS
+        for fault in FAULTS
+        if right_end(model, fault) and fault not in SILENT
+    ]
 
 
 @pytest.mark.parametrize(("model", "name"), pairs())
 async def test_a_fault_leads_to_the_right_end(setting: Setting, model: str, name: str) -> None:
+    await leads_to_the_right_end(setting, model, name)
+
+
+@pytest.mark.parametrize("name", SILENT)
+async def test_a_silence_leads_to_another_call(impatient: Setting, name: str) -> None:
+    async with asyncio.TaskGroup() as group:
+        for model in MODELS:
+            if right_end(model, name):
+                group.create_task(leads_to_the_right_end(impatient, model, name))
+
+
+async def leads_to_the_right_end(setting: Setting, model: str, name: str) -> None:
     server, fault, end = setting.servers[model], FAULTS[name][0], right_end(model, name)
     text = next(TEXTS)
     before = len(server.calls)
@@ -124,7 +170,7 @@ async def test_a_fault_leads_to_the_right_end(setting: Setting, model: str, name
     fleet = setting.fleet
     async with AsyncClient(redis_url=fleet.redis_url, store=fleet.store_url) as client:
         job = await client.submit(text, model=model)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             if end not in (RETRIED, FINE):
                 with pytest.raises(JobFailed) as failed:
                     await job.result()
@@ -155,7 +201,7 @@ async def test_named_endpoints_stand_side_by_side(setting: Setting, name: str) -
     fleet = setting.fleet
     async with AsyncClient(redis_url=fleet.redis_url, store=fleet.store_url) as client:
         job = await client.submit(text, model=f"{name}/any-name", voice="af_heart")
-        stored = await (await job.result(60)).read()
+        stored = await (await job.result(120)).read()
     assert wav.decode(stored).pcm == speech(text, 24_000, 10)
     assert [call.key for call in server.calls] == [f"key-of-{name}"]
 
@@ -169,7 +215,7 @@ async def test_stored_segments_are_not_paid_for_again(setting: Setting, model: s
     fleet = setting.fleet
     async with AsyncClient(redis_url=fleet.redis_url, store=fleet.store_url) as client:
         job = await client.submit(" ".join(texts), model=model)
-        speech_ = await job.result(60)
+        speech_ = await job.result(120)
         pcm = wav.decode(await speech_.read()).pcm
     assert pcm == b"".join(speech(text, server.sample_rate, 10) for text in texts)
     asked = [call.text for call in server.calls[before:]]
@@ -188,7 +234,7 @@ async def test_a_lasting_fault_ends_with_its_code(setting: Setting, model: str) 
     async with AsyncClient(redis_url=fleet.redis_url, store=fleet.store_url) as client:
         job = await client.submit(next(TEXTS), model=model)
         with pytest.raises(JobFailed) as failed:
-            await job.result(60)
+            await job.result(120)
     assert failed.value.code in ("provider_unavailable", "incomplete_audio")
     assert failed.value.retryable
     assert len(server.calls) - before == 3

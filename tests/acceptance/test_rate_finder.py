@@ -92,7 +92,7 @@ async def all_wait(client: AsyncClient, model: str, count: int) -> None:
     None runs then; one that was refused still does until that is written down.
     """
     budgets = RateLimiter(client.ledger.connection)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             budget, counts = (await by_model(budgets)).get(model), await client.counts()
             held = sum(budget.waiting.values()) + budget.refused if budget else 0

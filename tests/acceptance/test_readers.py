@@ -14,15 +14,16 @@ from speechfleet.errors import InvalidRequest
 from speechfleet.job import AsyncJob
 from speechfleet.ledger.keys import JobKeys
 from tests.support.slow_model import CHUNK, TUTORIAL, audio
-from tests.support.stage import Heard, Stage, gather, sentences, spoken, staged, submit
+from tests.support.stage import Heard, Hold, Stage, gather, sentences, spoken, staged, submit
 
-TTL = 2.0
+TTL = 600.0
+"""Longer than any machine takes from the end of a job to a look at its stream."""
 WINDOW = 4 * CHUNK
 
 
 @pytest.fixture(scope="module")
 def stage(module_folder: Path) -> Iterator[Stage]:
-    """Streams end soon after their jobs, and long ones are trimmed early."""
+    """Long streams are trimmed early."""
     environ = {"SPEECHFLEET_STREAM_TTL": str(TTL), "SPEECHFLEET_STREAM_WINDOW": str(WINDOW)}
     with staged(module_folder, environ, workers=2, slots=40) as stage:
         yield stage
@@ -84,9 +85,9 @@ async def _expired(stage: Stage, job: AsyncJob) -> None:
     async with stage.client() as client:
         redis = client.ledger.connection.redis
         stream = JobKeys("default", job.id).stream(1)
-        assert 0 < await redis.pttl(stream) <= TTL * 1000 or not await redis.exists(stream)
+        assert 0 < await redis.pttl(stream) <= TTL * 1000
         await redis.pexpire(stream, 1)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while await redis.exists(stream):
                 pass
 
@@ -150,11 +151,13 @@ async def test_a_batch_job_publishes_no_audio_and_is_heard_from_the_store(stage:
         assert any(isinstance(entry, AudioEntry) for _, entry in entries)
 
 
-async def test_a_linear_reader_never_unhears_through_a_take_over(stage: Stage) -> None:
+async def test_a_linear_reader_never_unhears_through_a_take_over(
+    stage: Stage, tmp_path: Path
+) -> None:
     """The worker dies in the middle of a segment: the others rewind, this one waits."""
-    lines = sentences("the linear", 2)
+    lines, hold = sentences("the linear", 2), Hold(tmp_path)
     async with stage.client() as client:
-        job = await submit(client, "linear", lines, pace=0.3)
+        job = await submit(client, "linear", lines, **hold.options)
         linear = asyncio.create_task(Heard().listen(job, linear=True))
         free = asyncio.create_task(Heard().listen(job))
         chunks = job.stream()
@@ -162,6 +165,7 @@ async def test_a_linear_reader_never_unhears_through_a_take_over(stage: Stage) -
         boot = (await job.record()).boot
         [victim] = [worker for worker in stage.fleet.workers if worker.boot_id == boot]
         victim.kill()
+        hold.release()
         for listener in await gather(linear, free):
             assert listener.audio == spoken(lines)
         assert linear.result().rewinds == 0

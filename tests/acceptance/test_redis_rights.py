@@ -56,7 +56,9 @@ def fleet(
         environ = {
             "PYTHONPATH": str(ROOT),
             "SPEECHFLEET_PROVIDERS": PROVIDERS,
-            "SPEECHFLEET_SESSION_PAUSE": "20",  # a slow machine is no pause of the writer
+            # A slow machine is no pause of the writer, and no silence of the provider.
+            "SPEECHFLEET_SESSION_PAUSE": "20",
+            "SPEECHFLEET_SESSION_SILENCE": "250",
         }
         with EmbeddedFleet(
             folder, valkey=False, environ=environ, store_url=store_url, sessions=True, grace=5.0
@@ -96,13 +98,13 @@ async def test_jobs_are_spoken_heard_cancelled_repeated_and_deleted(client: Asyn
     )
     await stalled.cancel()
     with pytest.raises(JobCancelled):
-        await stalled.result(timeout=60)
+        await stalled.result(timeout=120)
     await stalled.retry()
     await stalled.cancel()
     failing = await client.submit(
         Msg("", "Too often.", id="c"), model=MODEL, options={"fail": "limited", "failures": 2}
     )
-    assert (await failing.result(timeout=60)).size
+    assert (await failing.result(timeout=120)).size
     assert await client.usage()
     assert await client.counts()
     assert await client.workers()
@@ -118,7 +120,7 @@ async def test_a_session_is_spoken(client: AsyncClient) -> None:
         for end in range(5, len(text) + 5, 5):
             await session.push(text[:end])
         await session.complete(text)
-        assert (await session.result(timeout=60)).size
+        assert (await session.result(timeout=120)).size
 
 
 async def test_batches_are_fed_by_their_client_and_by_the_fleet(
@@ -130,7 +132,7 @@ async def test_batches_are_fed_by_their_client_and_by_the_fleet(
     assert summary.succeeded == len(texts)
     detached = client.batch(texts, model=MODEL, id="detached")
     assert await detached.detach() == "detached"
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while (await client.ledger.batches.get("default", "detached")).state == "open":  # noqa: ASYNC110
             await asyncio.sleep(0.1)
 

@@ -20,8 +20,9 @@ MODEL = "dashscope/qwen3-tts-flash-realtime"
 CROWD = 199
 """And one more, which is watched."""
 THREADS = 80
-LAG = 15.0
-"""Seconds from a push to its audio while all the others speak, on a machine that does more."""
+LAG = 120.0
+"""Seconds from a push to its audio while all the others speak: a bound for a machine that does
+more, far above what is heard."""
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,8 @@ def provider() -> Iterator[DashScopeRealtimeServer]:
 
 @pytest.fixture(scope="module")
 def stage(module_folder: Path, provider: DashScopeRealtimeServer) -> Iterator[Stage]:
-    with staged(module_folder, provider.environment(), lanes=["session"]) as stage:
+    environ = {**provider.environment(), "SPEECHFLEET_SESSION_PAUSE": "250"}
+    with staged(module_folder, environ, lanes=["session"]) as stage:
         yield stage
 
 
@@ -83,8 +85,8 @@ async def test_two_hundred_sessions_speak_at_once(stage: Stage, client: AsyncCli
     lines = {f"crowd-{n}": sentences(f"number {n} of the crowd", 3) for n in range(CROWD)}
     [worker] = stage.fleet.workers
     async with AsyncExitStack() as stack:
-        sessions = [client.session(model=MODEL, id=id, open_timeout=60) for id in lines]
-        one = client.session(model=MODEL, id="watched", open_timeout=60)
+        sessions = [client.session(model=MODEL, id=id, open_timeout=240) for id in lines]
+        one = client.session(model=MODEL, id="watched", open_timeout=240)
         await gather(*(stack.enter_async_context(session) for session in [*sessions, one]))
         records = await gather(*(session.job.record() for session in sessions))
         assert {record.boot for record in records} == {worker.boot_id}

@@ -18,7 +18,7 @@ from speechfleet.ledger.keys import JobKeys
 from speechfleet.session import AsyncSession
 from speechfleet_worker.testing.dashscope_realtime_server import DashScopeRealtimeServer
 from speechfleet_worker.testing.wire import Fault, speech
-from tests.support.stage import MODEL, TAKEN_OVER_S, Heard, Stage, sentences, spoken, staged
+from tests.support.stage import MODEL, TAKEN_OVER_S, Heard, Hold, Stage, sentences, spoken, staged
 
 REALTIME = "dashscope/qwen3-tts-flash-realtime"
 
@@ -34,10 +34,9 @@ def stage(module_folder: Path, provider: DashScopeRealtimeServer) -> Iterator[St
     """Two workers for sessions that are started again when they die."""
     environ = {
         **provider.environment(),
-        "SPEECHFLEET_SESSION_PAUSE": "3",
-        "SPEECHFLEET_TIMEOUTS__SILENCE": "5",
+        "SPEECHFLEET_SESSION_SILENCE": "10",
     }
-    with staged(module_folder, environ, workers=2, lanes=["session"]) as stage:
+    with staged(module_folder, environ, workers=2, lanes=["session"], grace=60.0) as stage:
         yield stage
 
 
@@ -76,8 +75,8 @@ async def test_it_is_spoken_while_it_is_written(stage: Stage, client: AsyncClien
     lines = sentences("the session", 4)
     async with client.session(model=MODEL, id="written") as session:
         follower = asyncio.create_task(Heard().listen(client.job("written")))
-        await write(session, lines[:2])
-        await stage.ledger.wait(lambda: stage.ledger.calls("end", lines[:2]).total() == 2)
+        await write(session, [*lines[:2], lines[2][:8]])
+        await stage.ledger.until("end", lines[:2], 2)
         record = await session.job.record()
         assert record.route == f"speechfleet.1.worker.{record.boot}"
         await write(session, lines)
@@ -89,7 +88,7 @@ async def test_it_is_spoken_while_it_is_written(stage: Stage, client: AsyncClien
         assert b"".join(chunk.delta for chunk in chunks) == spoken(lines)
         assert bytes(chunks[-1].audio) == spoken(lines)
         assert [chunk.is_last for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
-        speech_ = await session.result(timeout=60)
+        speech_ = await session.result(timeout=120)
         assert (await speech_.read()).endswith(spoken(lines))
     assert (await follower).audio == spoken(lines)
     assert (await session.job.status()).state is State.SUCCEEDED
@@ -116,15 +115,6 @@ async def test_a_push_gives_the_audio_so_far(stage: Stage, client: AsyncClient) 
         assert bytes(last.audio) == spoken(lines)
 
 
-async def test_what_is_unfinished_is_said_after_a_pause(stage: Stage, client: AsyncClient) -> None:
-    async with client.session(model=MODEL) as session:
-        await session.push("Just a moment")
-        await stage.ledger.wait(lambda: stage.ledger.calls("end")["Just a moment"])
-        await session.push("Just a moment, please")
-        [*_, last] = [chunk async for chunk in session.synthesize()]
-        assert bytes(last.audio) == spoken(["Just a moment", ", please"])
-
-
 async def test_the_synchronous_twin_and_the_realtime_model(
     stage: Stage, provider: DashScopeRealtimeServer
 ) -> None:
@@ -138,7 +128,7 @@ async def test_the_synchronous_twin_and_the_realtime_model(
             for end in range(4, len(text := " ".join(lines)) + 4, 4):
                 session.push(text[:end])
             deltas = [chunk.delta for chunk in session.synthesize()]
-            return b"".join(deltas), session.result(timeout=60).read()
+            return b"".join(deltas), session.result(timeout=120).read()
 
     heard, stored = await asyncio.to_thread(talk)
     assert heard == b"".join(speech(line, milliseconds=10) for line in lines)
@@ -178,7 +168,7 @@ async def test_leaving_without_synthesize_cancels(stage: Stage, client: AsyncCli
         await write(session, ["A long answer that nobody wants any more.", "Or not at all."])
         await stage.ledger.wait(lambda: stage.ledger.calls("start")[session.text[:41]])
     with pytest.raises(JobCancelled, match="closed by its client"):
-        await session.result(timeout=60)
+        await session.result(timeout=120)
     await stage.ledger.wait(lambda: stage.ledger.calls("closed")[session.text[:41]])
 
 
@@ -215,7 +205,7 @@ async def test_a_slow_listener_slows_nobody(client: AsyncClient) -> None:
         await session.complete(session.text + " " + " ".join(lines))
         own = session.synthesize()
         first = await anext(own)
-        await session.result(timeout=60)
+        await session.result(timeout=120)
         heard += b"".join([chunk.delta async for chunk in slow])
         [*_, last] = [chunk async for chunk in own]
         whole = spoken([lines[0], "And so on, and so on.", *lines])
@@ -248,7 +238,7 @@ async def test_a_live_id_is_refused_and_can_be_resumed(client: AsyncClient, stag
             assert caught.value.position == len(second.text) - 1
             [*_, last] = [chunk async for chunk in second.synthesize()]
         assert bytes(last.audio) == spoken(lines)
-        assert set(stage.ledger.calls("start", lines).values()) == {1}
+        assert set((await stage.ledger.asked(lines)).values()) == {1}
         await first.close()
 
 
@@ -293,19 +283,21 @@ async def test_what_will_never_work_ends_the_session_with_its_code(
 
 @pytest.mark.parametrize("moment", ["before the first audio", "in the middle", "at the end"])
 async def test_a_killed_worker_costs_the_sentence_in_progress(
-    stage: Stage, client: AsyncClient, moment: str
+    stage: Stage, client: AsyncClient, tmp_path: Path, moment: str
 ) -> None:
     lines = sentences(f"the one killed {moment}", 5)
-    async with client.session(model=MODEL, options={"pace": 0.15}) as session:
+    hold = Hold(tmp_path, lines[-1])
+    async with client.session(model=MODEL, options={"pace": 0.15, **hold.options}) as session:
         follower = asyncio.create_task(Heard().listen(session.job))
         if moment != "before the first audio":
             await write(session, lines[:3])
-            await stage.ledger.wait(lambda: stage.ledger.calls("end", lines[:1]).total())
+            await stage.ledger.until("end", lines[:1])
         if moment == "at the end":
             await session.complete(" ".join(lines))
-            await stage.ledger.wait(lambda: stage.ledger.calls("end", lines[:4]).total() == 4)
+            await stage.ledger.until("end", lines[:4], 4)
         before = (await session.job.record()).boot
         os.kill(holder(stage, before), signal.SIGKILL)
+        hold.release()
         if moment != "at the end":
             await write(session, lines)  # a push in the gap is a push
         loop = asyncio.get_running_loop()
@@ -318,7 +310,7 @@ async def test_a_killed_worker_costs_the_sentence_in_progress(
     listener = await follower
     assert listener.audio == spoken(lines)
     assert listener.rewinds <= 1
-    calls = stage.ledger.calls("start", lines)
+    calls = await stage.ledger.asked(lines)
     assert len(calls) == len(lines)
     assert sum(count - 1 for count in calls.values()) <= 2, "the current one, and one ahead"
 
@@ -387,5 +379,5 @@ async def test_redis_comes_back_in_the_middle(
         await write(session, lines)
         [*_, last] = [chunk async for chunk in session.synthesize()]
         assert bytes(last.audio) == spoken(lines)
-        assert (await session.result(timeout=60)).object
-    assert stage.ledger.calls("start", lines).total() <= len(lines) + 2
+        assert (await session.result(timeout=120)).object
+    assert (await stage.ledger.asked(lines)).total() <= len(lines) + 2

@@ -56,14 +56,14 @@ async def test_a_text_that_was_spoken_is_not_bought_again(stage: Stage) -> None:
     lines = sentences("the corpus", 3)
     async with stage.client() as client:
         first = await submit(client, "first of the corpus", lines)
-        assert await (await first.result(60)).read()
+        assert await (await first.result(120)).read()
         again = await submit(client, "again, with a friend", [*lines, "And one more line."])
-        speech = await again.result(60)
+        speech = await again.result(120)
         assert (await speech.read()).endswith(spoken([*lines, "And one more line."]))
         assert speech.usage["cached"] == sum(map(len, lines))
         assert set((await stage.ledger.asked(lines)).values()) == {1}
         fresh = await submit(client, "uncached", lines, cache=False)
-        await fresh.result(60)
+        await fresh.result(120)
         assert set((await stage.ledger.asked(lines)).values()) == {2}
 
 
@@ -85,7 +85,7 @@ async def test_a_backlog_is_left_in_peace_and_a_lost_message_is_sent_again(
             lost = JobMessage.decode(await redis.rpop(queue + BEHIND))
             assert lost is not None
             # Whoever waits at the head of the line takes what is sent again.
-            found = await redis.brpop([queue], timeout=60)
+            found = await redis.brpop([queue], timeout=120)
             assert found is not None, "the lost message was not sent again"
             again = JobMessage.decode(found[1])
             assert again is not None
@@ -93,7 +93,7 @@ async def test_a_backlog_is_left_in_peace_and_a_lost_message_is_sent_again(
             assert int(again.sequence) == sent + 1, "and no other one"
             assert await redis.llen(queue + BEHIND) == waiting - 1
             # Taken away once more, it is sent once more: the sweepers looked at all others twice.
-            assert await redis.brpop([queue], timeout=60) is not None
+            assert await redis.brpop([queue], timeout=120) is not None
             assert int(await redis.get(keys.PATTERNS["SEQUENCE"])) == sent + 2
             assert (await client.counts())[State.QUEUED] == BACKLOG
             for n in range(2):

@@ -17,7 +17,7 @@ from speechfleet.errors import IllegalTransition, InvalidRequest, JobFailed, Unk
 from speechfleet.job import AsyncJob
 from tests.support.gateways import ESPEAK
 from tests.support.slow_model import CHUNK, RATE, audio
-from tests.support.stage import MODEL, Heard, Stage, spoken, staged
+from tests.support.stage import MODEL, Heard, Hold, Stage, spoken, staged
 
 SPOKEN = CHUNK * 5
 """Bytes that the model says for each text."""
@@ -35,7 +35,7 @@ async def client(stage: Stage) -> AsyncIterator[AsyncClient]:
         yield client
 
 
-async def pcm(job: AsyncJob, within: float = 20) -> bytes:
+async def pcm(job: AsyncJob, within: float = 120) -> bytes:
     return bytes(wav.decode(await (await job.result(within)).read()).pcm)
 
 
@@ -75,7 +75,7 @@ async def test_a_changed_entry_buys_the_segments_that_hold_the_word(
     text = "The GIF is old. Nothing is in here. A GIF again."
     for number, said in enumerate(("jif", "gif")):
         job = await client.submit(text, id=f"gif{number}", model=MODEL, lexicon={"GIF": said})
-        await job.result(60)
+        await job.result(120)
     kept = "Nothing is in here."
     changed = [
         text for said in ("jif", "gif") for text in (f"The {said} is old.", f"A {said} again.")
@@ -97,7 +97,7 @@ async def test_a_dialogue_is_one_audio_of_several_voices(
     # The same words by another voice are other audio; by the same voice they are known.
     assert (await stage.ledger.asked(["We meet."]))["We meet."] == 2
     again = await client.submit("We meet.", id="anna again", model=MODEL, voice="anna")
-    await again.result(60)
+    await again.result(120)
     assert (await stage.ledger.asked(["We meet."]))["We meet."] == 2
 
 
@@ -116,7 +116,7 @@ async def test_the_voices_of_a_dialogue_may_be_of_several_models(client: AsyncCl
     record = await job.record()
     assert (record.sample_rate, record.spoken_by) == (24_000, [MODEL, ESPEAK])
     alone = await client.submit("A robot comes along.", model=ESPEAK, voice="en-us")
-    speech = await alone.result(60)
+    speech = await alone.result(120)
     assert (robot.end - robot.start) / 48_000 == pytest.approx(speech.duration, abs=0.001)
     with pytest.raises(UnknownModel, match="nowhere/"):
         await client.submit([{"voice": "nowhere/x:y", "text": "a"}], model=MODEL)
@@ -147,7 +147,7 @@ async def test_a_segment_is_spoken_again_alone_and_every_take_is_kept(
     assert await pcm(job) == spoken([texts[0], "It went on.", texts[2]])
     assert await written(job) == texts
     assert await job.respeak(1, text="It went on.") == 2
-    await job.result(60)
+    await job.result(120)
     asked = await stage.ledger.asked([*texts, "It went on."])
     assert dict(asked) == {**dict.fromkeys(texts, 1), "It went on.": 2}
     await job.choose(1, 0)
@@ -158,32 +158,33 @@ async def test_a_segment_is_spoken_again_alone_and_every_take_is_kept(
 
 async def test_the_only_segment_of_a_job_has_takes_too(stage: Stage, client: AsyncClient) -> None:
     job = await client.submit("All of it.", id="only", model=MODEL)
-    await job.result(60)
+    await job.result(120)
     await job.respeak(0, voice="other")
-    await job.result(60)
+    await job.result(120)
     await job.choose(0, 0)
     assert await pcm(job) == audio("All of it.", SPOKEN)
     assert (await stage.ledger.asked(["All of it."]))["All of it."] == 2
 
 
 async def test_a_worker_that_dies_while_it_respeaks_buys_nothing_twice(
-    stage: Stage, client: AsyncClient
+    stage: Stage, client: AsyncClient, tmp_path: Path
 ) -> None:
-    texts = ["Before it.", "The middle.", "After it."]
+    texts, hold = ["Before it.", "The middle.", "After it."], Hold(tmp_path)
     job = await client.submit(" ".join(texts), id="killed", model=MODEL)
-    await job.result(60)
-    await job.respeak(1, text="Another middle.", options={"pace": 0.2})
+    await job.result(120)
+    await job.respeak(1, text="Another middle.", options=hold.options)
     await stage.ledger.until("start", ["Another middle."])
     [call] = [c for c in stage.ledger.lines if c.text == "Another middle." and c.event == "start"]
     os.kill(call.pid, signal.SIGKILL)
-    assert await pcm(job, 60) == spoken([texts[0], "Another middle.", texts[2]])
+    hold.release()
+    assert await pcm(job) == spoken([texts[0], "Another middle.", texts[2]])
     asked = await stage.ledger.asked([*texts, "Another middle."])
     assert dict(asked) == {**dict.fromkeys(texts, 1), "Another middle.": 2}
 
 
 async def test_what_cannot_be_spoken_again_says_why(client: AsyncClient) -> None:
     job = await client.submit("Some text.", id="refusals", model=MODEL, cache=False)
-    await job.result(60)
+    await job.result(120)
     with pytest.raises(InvalidRequest, match="cache=False"):
         await job.respeak(0)
     waiting = await client.submit("Some other.", id="waits", model="nobody/paced")
@@ -191,14 +192,14 @@ async def test_what_cannot_be_spoken_again_says_why(client: AsyncClient) -> None
         await waiting.respeak(0)
     await waiting.cancel()
     ended = await client.submit("Some third.", id="third", model=MODEL)
-    await ended.result(60)
+    await ended.result(120)
     with pytest.raises(InvalidRequest, match="segments 0 to 0, not 3"):
         await ended.respeak(3)
     with pytest.raises(InvalidRequest, match="takes 0 to 0, not 1"):
         await ended.choose(0, 1)
     await ended.respeak(0, text="x" * 20_000)
     with pytest.raises(JobFailed, match=r"take 1 of segment 0 has 20,000 characters"):
-        await ended.result(60)
+        await ended.result(120)
     await ended.choose(0, 0)
     assert await pcm(ended) == audio("Some third.", SPOKEN)
 
@@ -208,7 +209,7 @@ async def test_a_speed_is_bought_once_and_is_other_audio(
 ) -> None:
     for number, speed in enumerate((1.0, 2.0, 2.0)):
         job = await client.submit("Quick.", id=f"quick{number}", model=MODEL, speed=speed)
-        speech = await job.result(60)
+        speech = await job.result(120)
         assert speech.duration == pytest.approx(0.5 / speed, abs=0.08)
     # A speed of 1 in so many words is a request of its own, as ever.
     assert (await stage.ledger.asked(["Quick."]))["Quick."] == 2
@@ -219,13 +220,13 @@ async def test_a_loudness_is_told_and_late_listeners_hear_what_was_live(
 ) -> None:
     job = await client.submit("Loud. And louder.", id="loud", model=MODEL, loudness=-30)
     live = await Heard().listen(job)
-    speech = await job.result(60)
+    speech = await job.result(120)
     assert live.audio == spoken(["Loud.", "And louder."])
     assert speech.gain is not None
     assert speech.gain < -10  # noise of full scale
     assert await pcm(job) != live.audio
     assert len(await pcm(job)) == len(live.audio)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         assert (await Heard().listen(job)).audio == live.audio
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from speechfleet import Msg
 from speechfleet.errors import JobCancelled
-from tests.support.stage import MODEL, Stage, gather, sentences, spoken, staged, submit
+from tests.support.stage import MODEL, Hold, Stage, gather, sentences, spoken, staged, submit
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +40,15 @@ async def test_jobs_with_the_same_text_are_one_call(stage: Stage) -> None:
 async def test_who_waits_for_a_text_holds_no_slot(stage: Stage, tmp_path: Path) -> None:
     """Four slots, one of them speaks; nine others want the same, and one wants another text."""
     slow, other = sentences("a slot", 2)
-    end = tmp_path / "end"
+    hold = Hold(tmp_path)
     async with stage.client() as client:
-        same = [await submit(client, f"same {n}", [slow], held=str(end)) for n in range(10)]
+        same = [await submit(client, f"same {n}", [slow], **hold.options) for n in range(10)]
         await stage.ledger.until("start", [slow])
         # Behind them in line: it comes up only once they have left the slots.
         passing = await submit(client, "passing", [other], pace=0.01)
         await stage.ledger.until("end", [other])
         assert not stage.ledger.calls("end", [slow])
-        end.touch()
+        hold.release()
         await gather(passing.result(), *(job.result() for job in same))
         assert await stage.ledger.asked([slow]) == {slow: 1}
 
@@ -61,14 +61,18 @@ async def test_without_the_cache_each_job_speaks_for_itself(stage: Stage) -> Non
         assert await stage.ledger.asked([line]) == {line: 3}
 
 
-async def test_one_of_those_who_wait_goes_on_where_the_speaker_is_cancelled(stage: Stage) -> None:
+async def test_one_of_those_who_wait_goes_on_where_the_speaker_is_cancelled(
+    stage: Stage, tmp_path: Path
+) -> None:
     line, other = sentences("the cancelled", 2)
+    hold = Hold(tmp_path)
     async with stage.client() as client:
-        speaker = await submit(client, "speaker", [line], pace=0.3)
+        speaker = await submit(client, "speaker", [line], **hold.options)
         await stage.ledger.until("start", [line])
-        others = [await submit(client, f"other {n}", [line], pace=0.3) for n in range(9)]
+        others = [await submit(client, f"other {n}", [line], **hold.options) for n in range(9)]
         await (await submit(client, "behind them", [other], pace=0.0)).result()
-        await speaker.cancel()
+        assert await speaker.cancel()
+        hold.release()
         await gather(*(job.result() for job in others))
         with pytest.raises(JobCancelled):
             await speaker.result()
@@ -76,16 +80,17 @@ async def test_one_of_those_who_wait_goes_on_where_the_speaker_is_cancelled(stag
 
 
 async def test_a_speaker_that_is_killed_costs_one_more_call_at_most(tmp_path: Path) -> None:
-    (line,) = sentences("the killed", 1)
+    (line,), hold = sentences("the killed", 1), Hold(tmp_path)
     with staged(tmp_path, workers=2, slots=4) as stage:
         async with stage.client() as client:
             jobs = [
-                await client.submit(Msg("", line, id=f"k{n}"), model=MODEL, options={"pace": 0.2})
+                await client.submit(Msg("", line, id=f"k{n}"), model=MODEL, options=hold.options)
                 for n in range(6)
             ]
             await stage.ledger.until("start", [line])
             (call,) = [call for call in stage.ledger.lines if call.text == line]
             os.kill(call.pid, signal.SIGKILL)
+            hold.release()
             speeches = await gather(*(job.result() for job in jobs))
             assert (await stage.ledger.asked([line]))[line] <= 2
             assert {speech.duration for speech in speeches} == {0.5}

@@ -50,7 +50,7 @@ class Collector:
             return set(names) <= {span.name for span in self.spans if span.trace_id == trace}
 
         with self.told:
-            assert self.told.wait_for(there, 60), [span.name for span in self.spans]
+            assert self.told.wait_for(there, 120), [span.name for span in self.spans]
             return [span for span in self.spans if span.trace_id == trace]
 
 
@@ -120,7 +120,7 @@ async def test_one_trace_from_submit_to_store(
     fleet, collector = traced
     async with AsyncClient(redis_url=fleet.redis_url, store=fleet.store_url) as client:
         job = await client.submit("A secret. Another one.", model=ESPEAK, format="flac")
-        await job.result(60)
+        await job.result(120)
     (submit,) = seen.get_finished_spans()
     trace, submitted = ids(submit)
     spans = collector.wait(trace, *map("speechfleet.{}".format, ("speak", "segment", "store")))
@@ -165,7 +165,7 @@ async def test_what_failed_has_its_code(
     async with AsyncClient(redis_url=fleet.redis_url, store=fleet.store_url) as client:
         job = await client.submit("Who is this?", model=ESPEAK, voice="nobody")
         with pytest.raises(SpeechFleetError) as refused:
-            await job.result(60)
+            await job.result(120)
     trace, _ = ids(seen.get_finished_spans()[0])
     (speak,) = named(collector.wait(trace, "speechfleet.speak"), "speak")
     assert (speak.status.code, speak.status.message) == (

@@ -20,6 +20,7 @@ from tests.support.accidents import (
     LINES,
     LONGEST_PAUSE_S,
     MODEL,
+    NOTICED,
     all_workers_serve,
     cause,
     provider_server,
@@ -44,7 +45,7 @@ def provider() -> Iterator[OpenAIServer]:
 @pytest.fixture(scope="module")
 def stage(module_folder: Path, provider: OpenAIServer) -> Iterator[Stage]:
     """Two workers that are started again when they die."""
-    environ = {**provider.environment(), "SPEECHFLEET_SESSION_PAUSE": "20"}
+    environ = {**provider.environment(), **NOTICED}
     with staged(module_folder, environ, workers=2, lanes=["session"]) as stage:
         yield stage
 

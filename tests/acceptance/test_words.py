@@ -18,7 +18,7 @@ from speechfleet.ledger.keys import JobKeys
 from speechfleet.store import layout
 from tests.support.gateways import ESPEAK
 from tests.support.slow_model import CHUNK, RATE, times_of_words
-from tests.support.stage import MODEL, UNSERVED, Heard, Stage, sentences, staged, submit
+from tests.support.stage import MODEL, UNSERVED, Heard, Hold, Stage, sentences, staged, submit
 
 TELLING = {"words": True}
 
@@ -59,7 +59,7 @@ async def test_words_are_the_same_live_late_and_from_the_store(client: AsyncClie
     first = next(chunk for chunk in live.chunks if chunk.marks)
     assert first.total <= CHUNK * 5, "a mark comes with the first audio of its segment"
     assert list((await Heard().listen(client.job("told"))).chunks[-1].words) == told(lines)
-    speech = await job.result(timeout=60)
+    speech = await job.result(timeout=120)
     assert await speech.words() == told(lines)
     await client.ledger.connection.redis.delete(JobKeys("default", "told").stream(1))
     expired = await Heard().listen(client.job("told"))
@@ -70,7 +70,7 @@ async def test_words_are_the_same_live_late_and_from_the_store(client: AsyncClie
 
 async def test_reused_segments_keep_their_words_wherever_they_lie(client: AsyncClient) -> None:
     lines = sentences("the reused", 3)
-    await (await submit(client, "reused", lines, options=TELLING)).result(timeout=60)
+    await (await submit(client, "reused", lines, options=TELLING)).result(timeout=120)
     turned = lines[::-1]
     job = await submit(client, "reused again", turned, options=TELLING)
     heard = await Heard().listen(job)
@@ -79,14 +79,18 @@ async def test_reused_segments_keep_their_words_wherever_they_lie(client: AsyncC
     assert await job.words() == told(turned)
 
 
-async def test_a_killed_worker_costs_no_word(stage: Stage, client: AsyncClient) -> None:
+async def test_a_killed_worker_costs_no_word(
+    stage: Stage, client: AsyncClient, tmp_path: Path
+) -> None:
     lines = sentences("the one killed among words", 4)
-    job = await submit(client, "killed", lines, options={**TELLING, "pace": 0.1})
+    hold = Hold(tmp_path, lines[-1])
+    job = await submit(client, "killed", lines, options={**TELLING, **hold.options})
     listener = asyncio.create_task(Heard().listen(job))
     await stage.ledger.until("end", lines[1:2])
     boot = (await job.record()).boot
     [worker] = [worker for worker in stage.fleet.workers if worker.boot_id == boot]
     os.kill(worker.pid, signal.SIGKILL)
+    hold.release()
     heard = await listener
     assert list(heard.chunks[-1].words) == told(lines)
     assert await job.words() == told(lines)
@@ -115,7 +119,7 @@ async def test_a_segment_that_is_too_short_for_its_text_is_suspect(
 ) -> None:
     line = "Half a second of noise is by no means all that stands in this sentence."
     job = await submit(client, "suspect", [line], language="en")
-    await job.result(timeout=60)
+    await job.result(timeout=120)
     assert (await job.status()).suspect == [], "nobody has looked at it"
     name = json.dumps(["suspect_segments", MODEL, ""], separators=(",", ":"))
     before = (await client.ledger.overview.counts()).get(name, 0)
@@ -150,7 +154,7 @@ async def test_words_and_captions_outlive_the_record(client: AsyncClient) -> Non
     ]
     for id, text, keywords in submitted:
         job = await client.submit(Msg("", text, id=id), **keywords)
-        speech = await job.result(timeout=60)
+        speech = await job.result(timeout=120)
         words = await speech.words()
         assert words
         vtt = await job.captions("vtt", words=True)
@@ -170,7 +174,7 @@ async def test_captions_of_a_job(client: AsyncClient) -> None:
     job = await client.submit(Msg("", "Hello there. How are you?", id="captions"), model=ESPEAK)
     with pytest.raises(InvalidRequest, match=r"csv"):
         await job.captions("csv")  # type: ignore[arg-type]
-    await job.result(timeout=60)
+    await job.result(timeout=120)
     captions = await job.captions("vtt", words=True)
     assert captions.startswith("WEBVTT\n\n1\n00:00:00.000 --> 00:00:")
     assert ">there." in captions

@@ -34,6 +34,13 @@ async def click(page: Page, text: str) -> float:
     return float(await deck.get_attribute("data-first-sound") or 0)
 
 
+async def underruns_to_the_end(page: Page) -> int:
+    """Wait for the end of the speech; return how often it had to wait for audio."""
+    deck = page.locator(".deck[data-state=ended]")
+    await deck.wait_for()
+    return int(await deck.get_attribute("data-underruns") or 0)
+
+
 async def measure() -> Floors:
     floors = Floors()
     if CHROMIUM is None:
@@ -41,6 +48,7 @@ async def measure() -> Floors:
         return floors
     cold: list[float] = []
     warm: list[float] = []
+    underruns = 0
     with (
         tempfile.TemporaryDirectory() as folder,
         EmbeddedFleet() as fleet,
@@ -54,10 +62,12 @@ async def measure() -> Floors:
                     text = f"This is text {further} of page {number}."
                     warm.append(await click(page, text))
                     await asyncio.sleep(0.2)
+                underruns += await underruns_to_the_end(page)
     for name, values in {"a page just opened": cold, "further clicks": warm}.items():
         p50, _ = percentiles(values)
         floors.at_most(f"click to first sound, {name}, p50", p50, FIRST_SOUND, "ms")
         floors.tell(f"click to first sound, {name}, worst", max(values), "ms")
+    floors.at_most("pauses within speech", underruns, 0, "")
     return floors
 
 

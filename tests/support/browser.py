@@ -15,7 +15,7 @@ needs_chromium = pytest.mark.skipif(
     CHROMIUM is None,
     reason="THE CONSOLE IS NOT TESTED: no Chromium on PATH (Debian, Ubuntu: apt install chromium)",
 )
-WITHIN = 60_000
+WITHIN = 120_000
 """Milliseconds that anything on a page may take."""
 
 

@@ -36,7 +36,7 @@ def http(url: str, key: str = "", **headers: str) -> httpx.AsyncClient:
     if key:
         headers["authorization"] = f"Bearer {key}"
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return httpx.AsyncClient(base_url=url, headers=named, timeout=60)
+    return httpx.AsyncClient(base_url=url, headers=named, timeout=120)
 
 
 def http_to(transport: httpx.ASGITransport, key: str = "") -> httpx.AsyncClient:

@@ -116,7 +116,7 @@ class Scene:
     errors: list[Any] = field(default_factory=list)
     metrics: list[Any] = field(default_factory=list)
 
-    async def answer(self, within: float = 60.0) -> bytes:
+    async def answer(self, within: float = 180.0) -> bytes:
         """Let the agent answer, and return the audio heard from first to last."""
         before = len(self.ear.playback.pcm)
         async with asyncio.timeout(within):

@@ -46,6 +46,14 @@ class Telephone(BaseOutputTransport):
         )
         super().__init__(params)
         self.playback = Playback()
+        self._played = asyncio.Event()
+
+    async def until(self, seconds: float) -> None:
+        """Wait until so much was heard."""
+        async with asyncio.timeout(120):
+            while len(self.playback.pcm) / 2 / RATE < seconds:
+                self._played.clear()
+                await self._played.wait()
 
     async def start(self, frame: StartFrame) -> None:
         await super().start(frame)
@@ -54,6 +62,7 @@ class Telephone(BaseOutputTransport):
     async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
         self.playback.play(frame.audio, len(frame.audio) / 2 / frame.sample_rate)
         await asyncio.sleep(self.playback.seconds_left)
+        self._played.set()
         return True
 
 
@@ -103,7 +112,7 @@ class Call:
                 await asyncio.sleep(delta)
         await self.worker.queue_frame(LLMFullResponseEndFrame())
 
-    async def spoken(self, within: float = 60.0) -> None:
+    async def spoken(self, within: float = 180.0) -> None:
         """Wait until the bot has said all."""
         async with asyncio.timeout(within):
             await self.witness.stopped.wait()
@@ -113,7 +122,7 @@ class Call:
         """Barge in, and wait until the context knows how much was heard."""
         self.committed.clear()
         await self.worker.queue_frame(InterruptionFrame())
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             await self.committed.wait()
 
     @property
@@ -162,11 +171,11 @@ async def calling(
     await runner.add_workers(worker)
     running = asyncio.create_task(runner.run())
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             await started.wait()
         yield Call(worker, phone, context, witness, committed)
         await (worker.queue_frame(EndFrame()) if patient else worker.cancel())
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             await running
     finally:
         running.cancel()

@@ -60,7 +60,7 @@ class SlowModel(TTSModelBase):
     ``fail`` names what the first ``failures`` calls for a text in this process end in.
     After the first chunk: ``die``, end the whole process, by ``"signal"`` 9 or by ``"exit"``;
     ``stall``, never say another word. ``held``: a file that must be there before the last chunk
-    is said, of every text or only of ``held_text``. ``words``: tell their times, see
+    is said, of the texts that begin with ``held_start``. ``words``: tell their times, see
     `times_of_words`. Model names: ``paced``, or ``tutorial`` for AgentScope's own lengths.
     """
 
@@ -80,7 +80,7 @@ class SlowModel(TTSModelBase):
         die: str = "",
         stall: bool = False,
         held: str = "",
-        held_text: str = "",
+        held_start: str = "",
         words: bool = False,
     ) -> None:
         super().__init__(model_name, stream)
@@ -90,7 +90,7 @@ class SlowModel(TTSModelBase):
             self._sizes = [length // 4 * 3 for length in TUTORIAL]
         self._fail, self._failures = fail, failures
         self._die, self._stall = die, stall
-        self._held, self._held_text = held, held_text
+        self._held, self._held_start = held, held_start
         self._words = words
 
     async def synthesize(
@@ -128,7 +128,7 @@ class SlowModel(TTSModelBase):
 
     async def _released(self, text: str) -> None:
         """Wait for the file; there is no channel from a test into a worker."""
-        if self._held_text not in {"", text}:
+        if not text.startswith(self._held_start):
             return
         while self._held and not Path(self._held).exists():  # noqa: ASYNC110, ASYNC240
             await asyncio.sleep(HELD_POLL_S)

@@ -91,7 +91,7 @@ class Ledger:
         await self.wait(lambda: len(self.calls(event, texts)) >= count, why=f"{count} {event}")
 
     async def wait(
-        self, true: Callable[[], T], within: float = 60.0, why: object = "the ledger"
+        self, true: Callable[[], T], within: float = 120.0, why: object = "the ledger"
     ) -> T:
         """Until it is true of the ledger (looked at with each line)."""
 
@@ -152,6 +152,25 @@ def spoken(texts: Sequence[str], chunks: int = 5) -> bytes:
     return b"".join(audio(text, CHUNK * chunks) for text in texts)
 
 
+class Hold:
+    """Holds the slow model back, before the last chunk of a text, until it is released.
+
+    ``start``: only of texts that begin so.
+    """
+
+    def __init__(self, folder: Path, start: str = "") -> None:
+        self._path = folder / uuid.uuid4().hex
+        self.options = {"held": str(self._path), "held_start": start}
+
+    def release(self) -> None:
+        self._path.touch()
+
+
+def opening(number: int) -> str:
+    """How the sentence of this number begins, of every name."""
+    return f"Sentence number {number} of "
+
+
 def handed_on(record: Record) -> bool:
     """Whether a worker gave the job back of its own will."""
     return any(event == "requeue" for _, event, _ in record.history)
@@ -197,7 +216,12 @@ def staged(folder: Path, environ: dict[str, str] | None = None, **fleet: Any) ->
     added = {
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
         "SPEECHFLEET_PROVIDERS": PROVIDERS,
-        "SPEECHFLEET_SESSION_PAUSE": "20",  # a slow machine is no pause of the writer
+        # A slow machine is no pause of the writer, and neither it nor a test that holds a model
+        # back is a silence of the provider.
+        "SPEECHFLEET_SESSION_PAUSE": "20",
+        "SPEECHFLEET_SESSION_SILENCE": "250",
+        "SPEECHFLEET_TIMEOUTS__FIRST_AUDIO": "250",
+        "SPEECHFLEET_TIMEOUTS__SILENCE": "250",
         LEDGER: str(ledger.path),
         **(environ or {}),
     }
@@ -220,7 +244,7 @@ async def submit(client: AsyncClient, id: str, texts: Sequence[str], **order: An
     return await client.submit(msg, **{"model": MODEL, **order})
 
 
-async def gather(*work: Awaitable[T], within: float = 120.0) -> list[T]:
+async def gather(*work: Awaitable[T], within: float = 240.0) -> list[T]:
     """All of it, in time."""
     async with asyncio.timeout(within):
         return list(await asyncio.gather(*work))

@@ -55,7 +55,7 @@ class Receiver:
 
     async def until(self, count: int) -> None:
         """Wait for so many messages."""
-        async with asyncio.timeout(60), self.came:
+        async with asyncio.timeout(120), self.came:
             await self.came.wait_for(lambda: len(self.messages) >= count)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
