@@ -283,7 +283,7 @@ def test_ctrl_c_reaches_the_owner_alone_which_drains_its_workers(
 ) -> None:
     process, folder, pids = owner()
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=180)
     assert errors.splitlines()[-1] == "KeyboardInterrupt"
     assert [events.next("drained")[1] for _ in range(2)] == ["served", "served"]
     assert not any(line.startswith("interrupted") for line in events.left())

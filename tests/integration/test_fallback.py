@@ -33,6 +33,7 @@ from tests.support.two_providers import (
     audio_of,
     two_providers,
 )
+from tests.support.usages import usage_of
 
 PAUSE_S = 300.0
 """Longer than any test here takes."""
@@ -62,7 +63,7 @@ async def test_before_the_first_audio_a_job_falls_back_at_once(fleet: Workers) -
     assert record.spoken_by == ["second/n"]
     assert record.speaker_of(0) == ("second/n", "nova")
     assert record.sample_rate == 16_000, "nothing was heard: the rate is the new voice's"
-    usage = await fleet.client.usage()
+    usage = await usage_of(fleet.client.ledger.jobs, fleet.client.namespace)
     assert usage["second/n"]["billed"] == len("".join(SENTENCES))
     assert usage["first/m"] == {"calls": 1}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from importlib import resources
 from typing import Any
@@ -21,9 +21,11 @@ from speechfleet.quotas import NamespaceQuotaExceeded, Quota, day_number, month_
 from speechfleet.record import StoredSegment
 from speechfleet.request import Request
 from speechfleet.settings import Price, Settings
+from tests.support.virtual_time import START, set_clock, told_the_time
 
 NAMESPACE, MODEL = "a tenant", "openai/tts-1"
 ACCOUNT = "a%20tenant:openai%2Ftts-1"
+FAR_S = 1e9
 
 
 @pytest.fixture
@@ -68,9 +70,18 @@ async def test_a_refusal_names_the_limit_and_when_it_begins_anew(ledger: Ledger)
     assert not never.value.retryable
 
 
+@pytest.fixture
+def virtual_clock() -> Iterator[None]:
+    with told_the_time():
+        yield
+
+
+@pytest.mark.usefixtures("virtual_clock")
 async def test_a_new_day_begins_with_nothing_used(ledger: Ledger) -> None:
+    """The clock stands still, so that no other midnight comes; after that of the machine."""
+    await set_clock(ledger.connection, FAR_S)
     await limit(ledger, characters_day=15, characters_month=100)
-    time = (await ledger.connection.redis.time())[0]
+    time = int(START + FAR_S)
     sums: dict[Any, int] = {
         "day": day_number(time) - 1,
         "characters_day": 15,

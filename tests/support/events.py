@@ -17,7 +17,7 @@ class Events:
         self._pipe = os.open(path, os.O_RDWR)
         self._rest = b""
 
-    def next(self, kind: str, within: float = 60.0) -> list[str]:
+    def next(self, kind: str, within: float = 180.0) -> list[str]:
         """Wait for the next event of this kind, passing over others; its further words."""
         end = time.monotonic() + within
         while True:
