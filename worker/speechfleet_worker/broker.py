@@ -18,7 +18,7 @@ from kombu.utils.scheduling import round_robin_cycle
 from redis.connection import AbstractConnection
 from redis.exceptions import RedisError, ResponseError
 
-from speechfleet.ledger import keys
+from speechfleet.ledger import keys, message
 from speechfleet.ledger.connection import keep_alive_options, sentinel_options
 from speechfleet.ledger.sentinel_address import SentinelAddress, is_sentinel
 from speechfleet.ledger.server_errors import Remedy, refusal
@@ -36,6 +36,8 @@ REPLY_TIMEOUT_S = 10.0
 RETRY_PAUSE_S, LONGEST_RETRY_PAUSE_S = 0.5, 2.0
 """Between attempts to connect; kombu's own go up to half a minute."""
 UNBLOCK_ATTEMPTS = 3
+BEHIND_PRIORITY = 3
+"""kombu's priority of all messages but those at the head of their queue, which have 0."""
 
 
 class LastingConnection(AbstractConnection):
@@ -108,6 +110,10 @@ class _LastingChannel:
         is_open = getattr(connection.client, "is_open", BrokerConnection.is_open)
         self._queue_cycle = _OpenQueues(is_open)
         self._sender: redis.Redis | None = None
+
+    def _q_for_pri(self, queue: str, pri: int) -> str:
+        """Name the list of a queue and a priority: a BRPOP asks for both lists of each queue."""
+        return queue + message.BEHIND if pri >= BEHIND_PRIORITY else queue
 
     do_restore = False
     """Messages only point to jobs: one that is lost with a connection is found to be missing and
@@ -233,7 +239,7 @@ def transport_options(settings: Settings, name: str) -> dict[str, Any]:
     url = settings.redis_url.get_secret_value()
     options: dict[str, Any] = {
         "ack_emulation": False,
-        "priority_steps": [0, 3],  # the head of the queue, and what is behind it
+        "priority_steps": [0, BEHIND_PRIORITY],  # the head of the queue, and what is behind it
         "max_connections": 300,
         "polling_interval": BRPOP_S,
         "health_check_interval": HEALTH_CHECK_S,

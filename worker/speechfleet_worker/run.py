@@ -35,6 +35,7 @@ from speechfleet_worker.providers import registry
 from speechfleet_worker.providers.rehearsal import rehearse
 from speechfleet_worker.receiver import MessageReceiver
 from speechfleet_worker.slots import Slots
+from speechfleet_worker.task_events import JobConsumer
 from speechfleet_worker.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -223,6 +224,7 @@ def wire_celery(
     signals.worker_ready.connect(ready, weak=False)
     return app.Worker(
         pool=pool_of(receiver),
+        consumer_cls=JobConsumer,
         concurrency=slots.total,
         queues=queues,
         hostname=f"{worker.boot}@speechfleet",

@@ -51,14 +51,17 @@ class SegmentRecord:
         *,
         account: str,
         window: int,
-        on_recorded: Callable[[StoredSegment], None],
+        on_recorded: Callable[[str], None],
     ) -> None:
+        """``on_recorded`` is called with the hash of a segment that the record names."""
         self._lease = lease
         self._saver = saver
         self._counts = counts
         self._account = account
         self._window = window
         self._on_recorded = on_recorded
+        self.recorded: set[int] = set()
+        """The indices of the segments that this run recorded."""
 
     async def add(self, segment: FinishedSegment, publisher: Publisher | None) -> None:
         """Record a segment. Raises LeaseLost, Forgotten where the server lacks an earlier one.
@@ -78,7 +81,8 @@ class SegmentRecord:
         if not is_known:
             raise Forgotten
         self._saver.named(segment.stored.hash)
-        self._on_recorded(segment.stored)
+        self.recorded.add(segment.stored.index)
+        self._on_recorded(segment.stored.hash)
         self._counts.used(segment.usage)
         if publisher is not None:
             publisher.checkpoint()

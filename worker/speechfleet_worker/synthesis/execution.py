@@ -221,15 +221,18 @@ class Execution(FailureHandling):
         async with self._conversation(voice) as voice:
             run = JobRun(
                 self.context, self.lease, record, voice, self._models.voice,
-                done=done, counts=counts, job=job, on_spoken=self._on_spoken,
+                done=done, counts=counts, job=job, on_spoken=self._when_spoken(),
             )  # fmt: skip
             self._job_run = run
             await run.run(segments)
 
-    def _on_spoken(self) -> None:
-        """Leave the slot to another job: the provider has spoken all of this one."""
-        if self._slot is not None:
-            self._slot.leave_to_store()
+    def _when_spoken(self) -> Callable[[], object]:
+        """Return what leaves the slot to another job, once all of this one is spoken.
+
+        No method of this object: the run would be held by what holds it, and all of its audio
+        would wait for the garbage collector.
+        """
+        return stay if self._slot is None else self._slot.leave_to_store
 
     def _conversation(self, voice: Voice) -> AbstractAsyncContextManager[Voice]:
         """Open the voice for one run; the calls of a job have nothing in common."""
@@ -248,6 +251,10 @@ class Execution(FailureHandling):
         done = list(_matching(done, segments, self.request.wire))
         source, ahead = source_for(self.request.text), self._settings.look_ahead
         return done, lambda speak: source(segments, speak, ahead)
+
+
+def stay() -> None:
+    """Do nothing: the job holds its slot, or none, to its end."""
 
 
 def job_info(claim: Claim) -> JobInfo:

@@ -82,7 +82,6 @@ class JobRun:
         self._queue = record.queue
         self._gives_way = False
         self._current: InFlightSegment | None = None
-        self._recorded: set[int] = set()
         settings, capabilities = context.settings, voice.capabilities
         payer = account(record.namespace, record.request.model)
         retry = StoreRetry(settings.store_patience)
@@ -108,17 +107,18 @@ class JobRun:
             settings.timeouts,
             partial(hooks.before_call, job) if hooks else None,
         )
+        self._segment_record = SegmentRecord(
+            lease,
+            self._saver,
+            counts,
+            account=payer,
+            window=settings.stream_window,
+            on_recorded=self._admission.recorded,
+        )
         self._recorder = AudioRecorder(
             Destination(lease, context.store, retry, self._saver, settings),
             record,
-            SegmentRecord(
-                lease,
-                self._saver,
-                counts,
-                account=payer,
-                window=settings.stream_window,
-                on_recorded=self._note_recorded,
-            ),
+            self._segment_record,
             capabilities,
             counts,
             done,
@@ -147,7 +147,7 @@ class JobRun:
     @property
     def has_progressed(self) -> bool:
         """Tell whether this run recorded a segment."""
-        return bool(self._recorded)
+        return bool(self._segment_record.recorded)
 
     async def run(self, segments: Callable[[Speak], SegmentSource]) -> None:
         """Speak the segments to the job's end. Raises what ends the run before."""
@@ -212,12 +212,8 @@ class JobRun:
         rivals, queues = self._context.slots.rivals(self._queue), self._context.ledger.queues
         return bool(rivals) and await queues.deserve_slot(rivals, self._lease.job)
 
-    def _note_recorded(self, segment: StoredSegment) -> None:
-        self._recorded.add(segment.index)
-        self._admission.recorded(segment.hash)
-
     def _is_recorded(self, item: InFlightSegment) -> bool:
-        return item.segment.index in self._recorded
+        return item.segment.index in self._segment_record.recorded
 
     async def _settle(self, source: SegmentSource, *, is_ours: bool) -> None:
         left = source.left

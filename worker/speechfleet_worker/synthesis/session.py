@@ -24,7 +24,7 @@ from speechfleet_worker.context import WorkerContext
 from speechfleet_worker.providers.base import ProviderModel, speaks_as_pushed
 from speechfleet_worker.slots import Slot
 from speechfleet_worker.synthesis.backoff import delay_in_session
-from speechfleet_worker.synthesis.execution import Execution
+from speechfleet_worker.synthesis.execution import Execution, stay
 from speechfleet_worker.synthesis.failure_report import failure_report
 from speechfleet_worker.synthesis.job_run import HandOver
 from speechfleet_worker.synthesis.look_ahead import SegmentSource, Speak
@@ -107,8 +107,9 @@ class Session(Execution):
             return request
         return replace(request, text=self._text.text, open=self._text.open)
 
-    def _on_spoken(self) -> None:
+    def _when_spoken(self) -> Callable[[], object]:
         """Keep the slot: it bounds the sessions that are open."""
+        return stay
 
     @contextlib.asynccontextmanager
     async def _conversation(self, voice: Voice) -> AsyncGenerator[Voice, None]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,6 +108,20 @@ async def test_a_job_runs_to_its_end(store: Store) -> None:
     assert running.lease.finished is not None
     assert usage_of(running.lease.finished)["calls"] == 4
     assert running.lease.counted == {}
+
+
+async def test_the_audio_of_a_run_that_has_ended_is_freed_at_once(store: Store) -> None:
+    """Garbage collection, which is rare, would find it much later."""
+    record = make_record(TEXT, cut="sentence")
+    running = Running(store, StubModel(), record=record, says=lambda: record)
+    await running.start()
+    run = weakref.ref(running.run)
+    gc.disable()
+    try:
+        del running
+        assert run() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_job_gives_its_slot_away_at_the_end_of_a_segment(store: Store) -> None:
