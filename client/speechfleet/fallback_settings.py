@@ -10,9 +10,10 @@ from pydantic_settings import BaseSettings
 
 from speechfleet.errors import InvalidRequest
 from speechfleet.fallback import FallbackVoice, read_fallback
+from speechfleet.strict_model import StrictModel
 
 
-class FallbackSettings(BaseSettings):
+class FallbackSettings(StrictModel, BaseSettings):
     """The settings that say who speaks where a provider cannot, as a part of `Settings`."""
 
     fallback: dict[str, tuple[FallbackVoice, ...]] = Field(

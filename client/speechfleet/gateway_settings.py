@@ -10,6 +10,8 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
+from speechfleet.strict_model import StrictModel
+
 
 def split_list(value: Any) -> Any:
     """Split a setting that is a list: JSON, or words separated by commas. Raises ValueError."""
@@ -26,7 +28,7 @@ def split_list(value: Any) -> Any:
     return tuple(items)
 
 
-class GatewaySettings(BaseSettings):
+class GatewaySettings(StrictModel, BaseSettings):
     """The settings of `speechfleet gateway`, as a part of `Settings`."""
 
     gateway_keys: Annotated[dict[str, str], NoDecode] = Field(

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from speechfleet.errors import QuotaExceeded, SpeechFleetError
+from speechfleet.strict_model import StrictModel
 
 EVERY_NAMESPACE = "*"
 """Stands for each namespace that has no quota of its own."""
@@ -29,7 +30,7 @@ SOON_S = 5.0
 _DAY_S = 86400
 
 
-class Quota(BaseModel):
+class Quota(StrictModel):
     """The limits of one namespace; None: no limit."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

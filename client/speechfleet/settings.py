@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Field,
     JsonValue,
@@ -31,6 +30,7 @@ from speechfleet.errors import MisconfiguredError
 from speechfleet.fallback_settings import FallbackSettings
 from speechfleet.gateway_settings import GatewaySettings, split_list
 from speechfleet.speakable import SpeakableMode
+from speechfleet.strict_model import StrictModel
 from speechfleet.tenant_settings import TenantSettings
 
 PREFIX = "SPEECHFLEET_"
@@ -38,7 +38,7 @@ DEFAULT_MODEL = "local/auto"
 """It needs no key: English is spoken by hibari, every other language by espeak-ng."""
 
 
-class Endpoint(BaseModel):
+class Endpoint(StrictModel):
     """A further server that speaks a provider's protocol, with a name of its own."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -58,7 +58,7 @@ class Endpoint(BaseModel):
     )
 
 
-class Limits(BaseModel):
+class Limits(StrictModel):
     """The rate limits of one model, for all workers together."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -71,7 +71,7 @@ class Limits(BaseModel):
 UNLIMITED = Limits()
 
 
-class Price(BaseModel):
+class Price(StrictModel):
     """The price of a model; cost estimates and spending limits use it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -83,7 +83,7 @@ class Price(BaseModel):
     source: str = Field("", description="where")
 
 
-class Timeouts(BaseModel):
+class Timeouts(StrictModel):
     """The four time-outs of a provider call, in seconds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -10,10 +10,11 @@ from pydantic_settings import BaseSettings, NoDecode
 
 from speechfleet.gateway_settings import split_list
 from speechfleet.quotas import Quota
+from speechfleet.strict_model import StrictModel
 from speechfleet.webhook_settings import WebhookSetting
 
 
-class TenantSettings(BaseSettings):
+class TenantSettings(StrictModel, BaseSettings):
     """The settings about namespaces, as a part of `Settings`."""
 
     quotas: dict[str, Quota] | None = Field(

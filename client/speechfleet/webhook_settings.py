@@ -8,7 +8,9 @@ import secrets
 from typing import Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, SecretStr, field_validator
+from pydantic import ConfigDict, SecretStr, field_validator
+
+from speechfleet.strict_model import StrictModel
 
 EventType = Literal["job.succeeded", "job.failed", "job.cancelled", "batch.ended"]
 EVENTS: tuple[EventType, ...] = get_args(EventType)
@@ -47,7 +49,7 @@ def check_url(url: str) -> str:
     return url
 
 
-class WebhookSetting(BaseModel):
+class WebhookSetting(StrictModel):
     """A receiver, as the setting SPEECHFLEET_WEBHOOKS names it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

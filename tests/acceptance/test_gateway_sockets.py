@@ -204,7 +204,9 @@ async def test_a_lost_socket_is_resumed(url: str) -> None:
         ('{"type": "input.text"}', "invalid_message"),
         ('{"type": "input.speech"}', "invalid_message"),
         ('{"type": "session.interrupt", "played": -1}', "invalid_request"),
+        ('{"type": "session.interrupt", "played": true}', "invalid_request"),
         ('{"type": "session.config", "speed": 9}', "invalid_request"),
+        ('{"type": "session.config", "speed": true}', "invalid_request"),
         ('{"type": "session.config", "response_format": "opus", "resumable": true}',
          "invalid_request"),
         ('{"type": "session.config", "model": "espeak/espeak-ng", "hue": 1}', "unknown_option"),
@@ -333,6 +335,10 @@ async def test_a_response_is_cancelled_and_errors_name_their_event(url: str) -> 
             {"type": "session.update", "session": {"audio": [1]}},
             {"type": "session.update", "session": {"audio": {"output": {"format": "g711"}}}},
             {"type": "response.create", "response": {"input": [1]}},
+            {
+                "type": "response.create",
+                "response": {"input": [text], "audio": {"output": {"speed": True}}},
+            },
             {"type": "response.cancel"},
         ]
         for wrong in wrongs:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +61,40 @@ def test_restart_of_a_running_server(server: EmbeddedValkey) -> None:
         connection.set("word", "kept")
         server.restart()
         assert connection.get("word") == "kept"
+
+
+def test_a_restart_ends_the_watching_of_the_old_process(
+    server: EmbeddedValkey, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = set(threading.enumerate())
+    server.keep_alive()
+    [keeper] = (each for each in set(threading.enumerate()) - before if each.name == "keep valkey")
+    with caplog.at_level(logging.WARNING):
+        server.restart()
+        keeper.join(60)
+    assert not keeper.is_alive()
+    assert caplog.messages == []
+
+
+OWNER = """
+import logging, sys
+from pathlib import Path
+from speechfleet.embedded import EmbeddedValkey
+logging.basicConfig()
+server = EmbeddedValkey(Path(sys.argv[1]))
+server.start()
+server.keep_alive()
+print("started", flush=True)
+"""
+
+
+def test_an_owner_that_ends_without_stopping_it_says_nothing(tmp_path: Path) -> None:
+    """So does one that is interrupted while it stops its workers."""
+    owner = subprocess.run(
+        [sys.executable, "-c", OWNER, str(tmp_path / "valkey")],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert (owner.stdout, owner.stderr) == ("started\n", "")
 
 
 def test_a_folder_has_one_server(server: EmbeddedValkey) -> None:

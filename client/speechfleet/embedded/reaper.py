@@ -32,6 +32,8 @@ class Reaper:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
+        self.is_ending = False
+        """This process ends, and with it all that it has started."""
 
     def watch(self, pid: int, *, rank: int, grace: float) -> None:
         """End ``pid`` when we are gone: lower ranks first, SIGKILL after ``grace`` seconds."""
@@ -62,6 +64,7 @@ class Reaper:
     def _close(self) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
+        self.is_ending = True
         self._process.stdin.close()
         # At once where all was stopped; the reaper ends whatever was not.
         with suppress(subprocess.TimeoutExpired):

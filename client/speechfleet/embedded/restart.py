@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from speechfleet.embedded.reaper import REAPER
 from speechfleet.errors import MisconfiguredError
 
 _log = logging.getLogger("speechfleet.embedded")
@@ -32,7 +33,7 @@ def keep_alive(
 
     Status 0 is an end that somebody asked for, which is logged. The pause before each start
     doubles from `FIRST_PAUSE_S` to `LAST_PAUSE_S`, until a process lives for `STEADY_AFTER_S`.
-    Ends once ``stopping`` is set. Returns the thread that does this.
+    Ends once ``stopping`` is set, or this process ends. Returns the thread that does this.
     """
     args = (name, running, again, stopping)
     thread = threading.Thread(target=_keep, args=args, name=f"keep {name}", daemon=True)
@@ -47,7 +48,7 @@ def _keep(
     while True:
         start = time.monotonic()
         status = running.wait()
-        if stopping.is_set():
+        if stopping.is_set() or REAPER.is_ending:
             return
         if status == 0:
             _log.warning("%s was drained and has ended; it is not started again", name)
@@ -57,7 +58,7 @@ def _keep(
         _log.warning("%s ended with status %d; starting it again", name, status)
         restarted = None
         while restarted is None:
-            if stopping.wait(pause):
+            if stopping.wait(pause) or REAPER.is_ending:
                 return
             pause = min(2 * pause, LAST_PAUSE_S)
             restarted = _try(name, again)

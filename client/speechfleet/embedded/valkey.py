@@ -97,7 +97,8 @@ class EmbeddedValkey:
         with self._lock:
             if self.running:
                 return
-            self._stopping.clear()
+            if self._stopping.is_set():  # it stays set for those who watched the last process
+                self._stopping = threading.Event()
             program = find_server()
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._shorten_socket_path()
@@ -153,6 +154,7 @@ class EmbeddedValkey:
     def restart(self) -> None:
         """Stop the server, if it runs, and start it again with the same data and URL."""
         with self._lock:
+            self._stopping.set()
             if self._child is not None:
                 self._child.stop()
             self.start()

@@ -257,11 +257,11 @@ class ClientConnection(HttpToolsProtocol):
     def _refuse(self, status: HTTPStatus, code: str, message: str) -> None:
         """Answer without the application, discard what still arrives, then reset."""
         log.warning("refused %s: %s", self._address, message)
-        has_answer_under_way = not self.is_idle
         self._is_discarding = True
-        if has_answer_under_way:  # another answer cannot be put between its bytes
+        if self.pipeline or not _is_answer_due(self.cycle):
             self.transport.abort()
             return
+        _end_request(self.cycle)
         self.transport.write(_refusal(status, code, message))
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -287,6 +287,26 @@ def _refusal(status: HTTPStatus, code: str, message: str) -> bytes:
     body = json.dumps(error_body(message, status, code=code)).encode()
     head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
     return STATUS_LINE[status] + head % len(body) + body
+
+
+def _is_answer_due(cycle: RequestResponseCycle | None) -> bool:
+    """Tell whether what is sent next is taken for the answer to the request that is refused.
+
+    Else it would stand between the bytes of another answer, or be taken for another one.
+    """
+    if cycle is None:
+        return True
+    if cycle.more_body:  # this body is what is refused
+        return not cycle.response_started
+    return cycle.response_complete
+
+
+def _end_request(cycle: RequestResponseCycle | None) -> None:
+    """Tell the application, where it reads a body, that its client is gone; drop its answer."""
+    if cycle is not None and cycle.more_body:
+        cycle.disconnected = True
+        cycle.message_event.set()
+        cycle.flow.resume_reading()
 
 
 def abort(transport: asyncio.Transport) -> None:

@@ -29,11 +29,12 @@ from speechfleet.keywords import RequestKeywords
 from speechfleet.lifecycle import State
 from speechfleet.record import Record
 from speechfleet.speakable import SpeakableMode
+from speechfleet.strict_model import StrictModel
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 
-class PartOrder(BaseModel):
+class PartOrder(StrictModel):
     """A part of a dialogue, spoken by a voice of its own."""
 
     model_config = ConfigDict(extra="forbid")
@@ -42,7 +43,7 @@ class PartOrder(BaseModel):
     voice: str = ""
 
 
-class JobOrder(BaseModel):
+class JobOrder(StrictModel):
     """A text, and how it is to be spoken."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)

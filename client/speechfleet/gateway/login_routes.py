@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from speechfleet.gateway.context import gateway_of
 from speechfleet.gateway.error_responses import Json
 from speechfleet.gateway.key_check import COOKIE, LOGIN_LIFETIME_S, login_token
+from speechfleet.strict_model import StrictModel
 
 router = APIRouter(tags=["console"])
 
 
-class LoginOrder(BaseModel):
+class LoginOrder(StrictModel):
     """An API key, to be exchanged for a login."""
 
     model_config = ConfigDict(extra="forbid")

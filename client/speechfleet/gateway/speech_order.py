@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 
 from speechfleet import fallback
 from speechfleet.audio.formats import AudioFormatName
@@ -14,10 +14,11 @@ from speechfleet.gateway.offered_models import ModelInfo
 from speechfleet.gateway.voice_aliases import resolve_voice
 from speechfleet.keywords import REQUEST_KEYWORDS, RequestKeywords
 from speechfleet.settings import DEFAULT_MODEL, Settings
+from speechfleet.strict_model import StrictModel
 from speechfleet.tts import Msg
 
 
-class FallbackOrder(BaseModel):
+class FallbackOrder(StrictModel):
     """A fallback voice: `voices` maps voices of the first choice to those of this model."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -105,13 +106,13 @@ def check_text(text: str, settings: Settings) -> None:
         )
 
 
-class VoiceId(BaseModel):
+class VoiceId(StrictModel):
     """A voice as an object, which OpenAI has for custom voices."""
 
     id: str
 
 
-class SpeechOrder(BaseModel):
+class SpeechOrder(StrictModel):
     """OpenAI's fields; whatever else there is, is the provider's own option of that name."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)

@@ -10,11 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from speechfleet.gateway.context import RequestedJob
 from speechfleet.gateway.error_responses import Json
 from speechfleet.gateway.speech_order import checked_options
+from speechfleet.strict_model import StrictModel
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 
-class TakeOrder(BaseModel):
+class TakeOrder(StrictModel):
     """A segment that is to be spoken again, and how."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -26,7 +27,7 @@ class TakeOrder(BaseModel):
     options: dict[str, JsonValue] = Field(default_factory=dict, description="the provider's own")
 
 
-class Choice(BaseModel):
+class Choice(StrictModel):
     """The number of the take that is to be heard."""
 
     model_config = ConfigDict(extra="forbid")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self, SupportsInt, cast
 
 from annotated_types import Ge, Le
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from speechfleet.audio.buffer import BYTES_PER_SAMPLE, AudioBuffer
 from speechfleet.audio.media_type import check_shape, media_type_for
@@ -28,6 +28,7 @@ from speechfleet.errors import (
 )
 from speechfleet.provider_values import printable
 from speechfleet.settings import Settings, Timeouts
+from speechfleet.strict_model import StrictModel
 from speechfleet.tts import Msg, TTSModelBase, TTSResponse, TTSUsage
 from speechfleet_worker.providers.timeouts import timed
 
@@ -113,7 +114,7 @@ class Report:
     """Calls at once that the account allows, where the provider says so."""
 
 
-class ProviderOptions(BaseModel):
+class ProviderOptions(StrictModel):
     """The typed options of a provider; each adapter has a subclass. Unknown ones are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

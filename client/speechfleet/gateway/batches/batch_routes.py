@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from urllib.parse import unquote
 
 from fastapi import APIRouter, Header, Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from speechfleet.audio.formats import FORMATS
@@ -29,13 +29,14 @@ from speechfleet.gateway.error_responses import Json
 from speechfleet.gateway.stored_audio import stored_audio
 from speechfleet.ledger.batches import item_id
 from speechfleet.store import layout
+from speechfleet.strict_model import StrictModel
 
 router = APIRouter(prefix="/v1/batches", tags=["files and batches"])
 MAX_METADATA = 16
 BatchId = Annotated[str, Path(description="of a batch")]
 
 
-class OutputExpiry(BaseModel):
+class OutputExpiry(StrictModel):
     """When the output files expire."""
 
     model_config = ConfigDict(extra="forbid")
@@ -44,7 +45,7 @@ class OutputExpiry(BaseModel):
     seconds: int = Field(ge=MIN_LIFETIME_S, le=MAX_LIFETIME_S)
 
 
-class BatchOrder(BaseModel):
+class BatchOrder(StrictModel):
     """An input file, and what is to be done with its lines."""
 
     model_config = ConfigDict(extra="forbid")

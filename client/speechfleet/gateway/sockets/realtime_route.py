@@ -217,7 +217,8 @@ class RealtimeConversation:
         settings, voice, speed = self._context.settings, output.get("voice"), output.get("speed")
         if isinstance(voice, dict):
             voice = voice.get("id")
-        if not isinstance(voice, str | None) or not isinstance(speed, int | float | None):
+        is_number = isinstance(speed, int | float | None) and not isinstance(speed, bool)
+        if not isinstance(voice, str | None) or not is_number:
             raise InvalidRequest("voice is a name, and speed a number")
         options = openai_options({}, self._model, instructions=None, speed=speed or 1.0,
                                  ignored=())  # fmt: skip

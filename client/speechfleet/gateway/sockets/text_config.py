@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from speechfleet.audio.formats import AudioFormatName
 from speechfleet.errors import InvalidRequest
@@ -14,6 +14,7 @@ from speechfleet.gateway.sockets.admission import SocketContext
 from speechfleet.gateway.speech_order import openai_options, resolve_model
 from speechfleet.gateway.voice_aliases import resolve_voice
 from speechfleet.session import AsyncSession
+from speechfleet.strict_model import StrictModel
 
 IGNORED = ("type", "task_type", "max_new_tokens", "initial_codec_chunk_frames", "seed",
            "non_streaming_mode")  # fmt: skip
@@ -21,7 +22,7 @@ IGNORED = ("type", "task_type", "max_new_tokens", "initial_codec_chunk_frames", 
 MESSAGE_CHARACTERS = 500
 
 
-class TextConfig(BaseModel):
+class TextConfig(StrictModel):
     """The order of a client, before its text; further fields are options of the provider."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)

@@ -162,7 +162,9 @@ class TextConversation:
         await utterance.complete()
 
     async def _interrupt(self, played: object) -> None:
-        if played is not None and (not isinstance(played, int) or played < 0):
+        if played is not None and (
+            not isinstance(played, int) or isinstance(played, bool) or played < 0
+        ):
             raise InvalidRequest("'played' is a number of bytes of the utterance's PCM")
         self._open = None
         for place, utterance in enumerate(list(self._unfinished)):

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from agentscope.tts import TTSModelBase, TTSModelCard, TTSResponse
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from speechfleet.client import AsyncClient
 from speechfleet.errors import SpeechFleetError
@@ -27,6 +27,7 @@ from speechfleet.integrations.agentscope.replies import Replies
 from speechfleet.integrations.agentscope.speaking import Speaking, log
 from speechfleet.integrations.agentscope.text_block import TextBlock
 from speechfleet.integrations.agentscope.wav_deltas import WavDeltas, block_of
+from speechfleet.strict_model import StrictModel
 
 
 class FleetTTSModel(TTSModelBase):
@@ -45,7 +46,7 @@ class FleetTTSModel(TTSModelBase):
 
     realtime = True
 
-    class Parameters(BaseModel):
+    class Parameters(StrictModel):
         """Options that users of AgentScope's service may set."""
 
         voice: str = Field("", description="a voice of the model; empty: its default")

@@ -264,6 +264,45 @@ async def test_where_all_are_at_work_a_new_one_is_refused(limits: dict[str, Any]
             writer.close()
 
 
+CHUNKED = b"POST /%s HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "body", [b"zz\r\n", b"3\r\nabcd\r\n", b"3\r\nabc\r\n-1\r\n"], ids=["size", "end", "later"]
+)
+async def test_a_malformed_body_is_named(body: bytes) -> None:
+    async with served() as server:
+        reader, writer = await server.open(CHUNKED % b"slow")
+        await server.until(lambda: server.busy() == 1)
+        writer.write(body)
+        answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"malformed_request" in answer
+        assert answer.count(b"HTTP/1.1") == 1
+        async with asyncio.timeout(60):
+            await server.app.left.wait()
+        writer.close()
+
+
+async def test_a_malformed_body_cannot_be_named_once_it_is_answered() -> None:
+    async with served() as server:
+        reader, writer = await server.open(CHUNKED % b"a")
+        answer = await reader.readuntil(b"0\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        writer.write(b"zz\r\n")
+        assert await reader.read() == b""
+        writer.close()
+
+
+async def test_what_follows_a_request_spoils_no_answer_to_it() -> None:
+    async with served() as server:
+        reader, writer = await server.open(HEAD % b"slow" + b"\r\n")
+        await server.until(lambda: server.busy() == 1)
+        writer.write(b"no HTTP\r\n\r\n")
+        assert await reader.read() == b""
+        writer.close()
+
+
 @pytest.mark.parametrize("version", [b"1.0", b"1.1"])
 async def test_only_http_1_1_gets_chunks(version: bytes) -> None:
     async with served() as server:

@@ -1,0 +1,40 @@
+"""Models of what people send and set, in which true and false are no numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+NUMBERS = {int, float}
+
+
+class StrictModel(BaseModel):
+    """Refuse true and false where a number is due, which pydantic takes for 1 and 0.
+
+    Text that holds a number is still one: the cells of a table and variables are text. So
+    pydantic's own strict mode is not used.
+    """
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_booleans(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, bool | Mapping):
+            assert info.field_name is not None
+            if _has_boolean_as_number(value, cls.model_fields[info.field_name].annotation):
+                raise PydanticCustomError(
+                    "boolean_as_number", "Input should be a number, not true or false"
+                )
+        return value
+
+
+def _has_boolean_as_number(value: object, annotation: Any) -> bool:
+    if isinstance(value, bool):
+        kinds = {annotation, *get_args(annotation)}
+        return bool(kinds & NUMBERS) and bool not in kinds
+    if isinstance(value, Mapping) and get_origin(annotation) is dict:
+        _, of_values = get_args(annotation)
+        return any(_has_boolean_as_number(each, of_values) for each in value.values())
+    return False
