@@ -222,6 +222,7 @@ class Execution(FailureHandling):
             run = JobRun(
                 self.context, self.lease, record, voice, self._models.voice,
                 done=done, counts=counts, job=job, on_spoken=self._on_spoken,
+                hold_slot=partial(hold_slot, self._slot),
             )  # fmt: skip
             self._job_run = run
             await run.run(segments)
@@ -248,6 +249,12 @@ class Execution(FailureHandling):
         done = list(_matching(done, segments, self.request.wire))
         source, ahead = source_for(self.request.text), self._settings.look_ahead
         return done, lambda speak: source(segments, speak, ahead)
+
+
+async def hold_slot(slot: Slot | None) -> None:
+    """Wait for the slot of a job that was made ready without one. Raises HandOver."""
+    if slot is not None and not await slot.hold():
+        raise HandOver("no slot came free where it was made ready", "front")
 
 
 def job_info(claim: Claim) -> JobInfo:
