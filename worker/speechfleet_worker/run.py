@@ -218,7 +218,7 @@ def wire_celery(
 
     own_queue = [keys.worker(worker.boot)] if assignment.serves_sessions else []
     queues = [*assignment.queues, *own_queue]
-    app = make_app(settings, queues, boot=worker.boot, events=events, is_open=slots.is_open)
+    app = make_app(settings, queues, boot=worker.boot, events=events, is_open=slots.may_take)
     # Celery warns of root because of pickle; this app takes nothing but JSON.
     warnings.simplefilter("ignore", SecurityWarning)
     signals.worker_ready.connect(ready, weak=False)

@@ -9,14 +9,20 @@ is theirs beyond the others.
 A job leaves its slot when the provider has spoken all of it: the next one is spoken while its
 audio is stored. So a store that is slow costs no provider's time; how many jobs may wait for it
 beside those in slots is bounded.
+
+Jobs of batches are made ready before they have a slot: claimed, and their text cut. Only as many
+as will find a slot within a moment, for another worker may have a free one.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import threading
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from speechfleet.ledger import keys
 from speechfleet.request import Lane
@@ -28,6 +34,12 @@ LIVE_PART = 4
 STORED_PART = 2
 """For so many slots a job may be stored without one. What is spoken and not yet stored is lost
 with a worker that is killed, and paid for again."""
+READY_PART = 20
+"""A job is made ready for so many that left in the last second: it gets a slot within 50 ms."""
+MAX_READY = 16
+READY_PATIENCE_S = 1.0
+"""Seconds after which a job that was made ready is left to other workers: those before it take
+longer than the last ones did."""
 FAIR_DIFFERENCE = 2
 """A queue gives a slot to another that has at least so many jobs less."""
 
@@ -38,10 +50,22 @@ class _Limit:
 
     jobs: int
     running: int = 0
+    left: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_READY * READY_PART))
+    """The times at which the last jobs left."""
 
     @property
     def has_room(self) -> bool:
         return self.running < self.jobs
+
+    def has_room_soon(self, ready: int) -> bool:
+        """Tell whether so many jobs will find room in a moment, going by the last second."""
+        count = ready * READY_PART
+        return count <= len(self.left) and time.monotonic() - self.left[-count] < 1
+
+    def count(self, change: int) -> None:
+        self.running += change
+        if change < 0:
+            self.left.append(time.monotonic())
 
 
 class _Terms:
@@ -78,17 +102,41 @@ class _Terms:
     def count(self, change: int) -> None:
         for limits in self.required:
             for limit in limits:
-                limit.running += change
+                limit.count(change)
+
+    def is_open_soon(self, ready: int) -> bool:
+        """Tell whether so many jobs of a batch may be made ready, where there is no room."""
+        if self.lane != Lane.BATCH:
+            return False
+        return all(one.has_room or one.has_room_soon(ready) for (one,) in self.required)
 
 
 class Slot:
-    """The slot of one job, from its message on; from `Slots.take`."""
+    """The slot of one job, from its message on; from `Slots.take`.
 
-    def __init__(self, slots: Slots, queue: str) -> None:
+    A job that is made ready gets it later: see `hold`. Its methods are for the event loop.
+    """
+
+    def __init__(self, slots: Slots, queue: str, *, is_held: bool = True) -> None:
         self.queue = queue
         self._slots = slots
-        self._is_held = True
+        self._is_held = is_held
+        self._is_awaited = not is_held
         self._is_storing = False
+        self._given = asyncio.Event()
+
+    async def hold(self) -> bool:
+        """Wait until the job has the slot; False where none came free in time."""
+        if self._is_awaited:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(READY_PATIENCE_S):
+                    await self._given.wait()
+        return self._is_held
+
+    def give(self) -> None:
+        """Give the slot to the job that was made ready."""
+        self._is_awaited, self._is_held = False, True
+        self._given.set()
 
     def leave_to_store(self) -> None:
         """Leave the slot to another job, where one more may be stored beside those in slots."""
@@ -99,13 +147,16 @@ class Slot:
     def resume(self) -> None:
         """Hold the slot again, for a job that has to speak once more: it waits for no room."""
         self._end_storing()
-        if not self._is_held:
+        if not (self._is_held or self._is_awaited):
             self._is_held = True
             self._slots.count(self.queue, 1)
 
     def leave(self) -> None:
         """Leave the slot at the job's end. Idempotent."""
         self._end_storing()
+        if self._is_awaited:
+            self._is_awaited = False
+            self._slots.leave_line(self)
         if self._is_held:
             self._give_up()
 
@@ -132,6 +183,8 @@ class Slots:
         self.total = settings.sessions if Lane.SESSION in lanes else settings.slots
         self._lock = threading.Lock()
         self._running: Counter[str] = Counter()
+        self._ready: list[Slot] = []
+        """Of jobs that have none yet."""
         self._storing = _Limit(max(1, self.total // STORED_PART))
         self._terms: dict[str, _Terms] = {}
         in_all, for_live = (_Limit(self.total),), _Limit(settings.slots // LIVE_PART)
@@ -155,23 +208,56 @@ class Slots:
         terms = self._terms.get(queue)
         return terms is None or terms.is_open
 
+    def may_take(self, queue: str) -> bool:
+        """Tell whether a message of this queue may come: its job can run, or be made ready."""
+        terms = self._terms.get(queue)
+        return terms is None or self._may_take(terms)
+
+    def _may_take(self, terms: _Terms) -> bool:
+        return terms.is_open or terms.is_open_soon(len(self._ready) + 1)
+
     def take(self, queue: str) -> Slot:
         """Count a job whose message has come, until it leaves its slot."""
-        self.count(queue, 1)
-        return Slot(self, queue)
+        with self._lock:
+            terms = self._terms.get(queue)
+            is_ready = terms is not None and terms.lane == Lane.BATCH and not terms.is_open
+            slot = Slot(self, queue, is_held=not is_ready)
+            if is_ready:
+                self._ready.append(slot)
+            else:
+                self._count(queue, 1)
+        return slot
+
+    def leave_line(self, slot: Slot) -> None:
+        """Forget a job that was made ready and ends without a slot."""
+        with self._lock:
+            self._ready.remove(slot)
+        self.on_room()
 
     def count(self, queue: str, change: int) -> None:
         """Count one job more or less in a queue."""
         with self._lock:
             may_open = change < 0 and self._closed()
-            self._running[queue] += change
-            if terms := self._terms.get(queue):
-                terms.count(change)
-        if may_open and any(terms.is_open for terms in may_open):
+            self._count(queue, change)
+            self._give_slots()
+        if may_open and any(map(self._may_take, may_open)):
             self.on_room()
 
     def _closed(self) -> list[_Terms]:
         return [terms for terms in set(self._terms.values()) if not terms.is_open]
+
+    def _count(self, queue: str, change: int) -> None:
+        self._running[queue] += change
+        if terms := self._terms.get(queue):
+            terms.count(change)
+
+    def _give_slots(self) -> None:
+        """Give free slots to the jobs that were made ready, first come first served."""
+        for slot in list(self._ready):
+            if self.is_open(slot.queue):
+                self._ready.remove(slot)
+                self._count(slot.queue, 1)
+                slot.give()
 
     def begin_storing(self) -> bool:
         """Count a job that is stored without a slot; False where there are as many as may be."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from speechfleet.ledger import keys
 from speechfleet.request import Lane
 from speechfleet.settings import Settings
 from speechfleet_worker.providers.built_in import LOCAL_SLOTS
-from speechfleet_worker.slots import Slot, Slots
+from speechfleet_worker.slots import READY_PART, Slot, Slots
 
 BATCH, LIVE = keys.queue(Lane.BATCH, "espeak"), keys.queue(Lane.LIVE, "espeak")
 OTHER = keys.queue(Lane.LIVE, "openai")
@@ -104,6 +106,69 @@ def test_a_job_that_speaks_again_holds_its_slot_again() -> None:
     assert not slots.is_open(BATCH)
     slot.leave()
     assert slots.is_open(BATCH)
+
+
+def leave_often(slots: Slots, queue: str, count: int) -> None:
+    for _ in range(count):
+        slots.take(queue).leave()
+
+
+def test_a_job_is_made_ready_for_so_many_that_left_a_moment_ago() -> None:
+    slots = mixed(slots=8)
+    leave_often(slots, BATCH, 2 * READY_PART)
+    run(slots, BATCH, 8)
+    for _ in range(2):
+        assert slots.may_take(BATCH)
+        slots.take(BATCH)
+    assert not slots.may_take(BATCH)
+
+
+@pytest.mark.parametrize("queue", [LIVE, OTHER])
+def test_a_live_job_waits_where_other_workers_see_it(queue: str) -> None:
+    slots = mixed(slots=8)
+    leave_often(slots, queue, 2 * READY_PART)
+    run(slots, queue, 8)
+    assert not slots.may_take(queue)
+
+
+def test_no_job_is_made_ready_where_those_before_it_take_long() -> None:
+    slots = run(mixed(slots=8), BATCH, 8)
+    assert not slots.may_take(BATCH)
+
+
+def test_no_job_is_made_ready_for_a_provider_whose_jobs_take_long() -> None:
+    """Those of another provider leave often."""
+    other = keys.queue(Lane.BATCH, "openai")
+    slots = mixed(slots=8, provider_slots={"espeak": 2})
+    leave_often(slots, other, 2 * READY_PART)
+    run(slots, BATCH, 2)
+    run(slots, other, 6)
+    assert slots.may_take(other)
+    assert not slots.may_take(BATCH)
+
+
+async def test_jobs_that_were_made_ready_get_slots_in_turn() -> None:
+    slots = mixed(slots=1)
+    before, first, second = take(slots, 3)
+    waiting = [asyncio.ensure_future(slot.hold()) for slot in (first, second)]
+    before.leave()
+    assert await waiting[0]
+    assert not waiting[1].done()
+    first.leave()
+    assert await waiting[1]
+    second.leave()
+    assert slots.is_open(BATCH)
+
+
+def test_a_job_that_was_made_ready_for_nothing_makes_room_for_another() -> None:
+    slots, reported = mixed(slots=1), list[str]()
+    leave_often(slots, BATCH, READY_PART)
+    _, ready = take(slots, 2)
+    assert not slots.may_take(BATCH)
+    slots.on_room = lambda: reported.append("room")
+    ready.leave()
+    assert slots.may_take(BATCH)
+    assert reported == ["room"]
 
 
 def test_nobody_gives_way_while_there_is_room() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -32,6 +32,14 @@ REPLAY_S = 0.01
 """Seconds that it costs to read one finished segment again, when a suspended job comes back."""
 SELF_RESUME_S = {"segment": 5.0, "rate_limit": 60.0}
 """Seconds after which a suspended job that nobody resumed looks for itself."""
+
+
+HoldSlot = Callable[[], Awaitable[None]]
+"""Waits until a job that was made ready has a slot; may end its run."""
+
+
+async def _has_slot() -> None:
+    """Do nothing: the job has one."""
 
 
 @dataclass
@@ -80,8 +88,13 @@ class Admission:
         capabilities: Capabilities,
         recorded: int,
         breakers: CircuitBreakers | None = None,
+        hold_slot: HoldSlot = _has_slot,
     ) -> None:
-        """``recorded``: segments of the job that are stored already."""
+        """``recorded``: segments of the job that are stored already.
+
+        ``hold_slot`` waits until the job has one.
+        """
+        self._hold_slot = hold_slot
         is_shared = len(record.request.providers) > 1  # nobody knows who failed
         self._breakers = None if is_shared else breakers
         self._provider = record.provider
@@ -109,6 +122,8 @@ class Admission:
 
         Call it while holding `order`. Raises Suspended.
         """
+        if self.look_first:
+            await self._hold_slot()  # else nothing is booked, and this costs no time of the slot
         call = Call(
             self._model,
             self._lane,
@@ -126,6 +141,7 @@ class Admission:
         self._booked.add(call)
         taken = await self._rate_limiter.acquire(self._lease, call)
         if taken.outcome is AcquireOutcome.GRANTED:
+            await self._hold_slot()
             entry = Entry(call, taken.doubted)
             return entry if await self._may_begin(call, taken) else None
         self._booked.discard(call)

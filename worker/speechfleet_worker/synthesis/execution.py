@@ -222,6 +222,7 @@ class Execution(FailureHandling):
             run = JobRun(
                 self.context, self.lease, record, voice, self._models.voice,
                 done=done, counts=counts, job=job, on_spoken=self._when_spoken(),
+                hold_slot=partial(hold_slot, self._slot),
             )  # fmt: skip
             self._job_run = run
             await run.run(segments)
@@ -255,6 +256,12 @@ class Execution(FailureHandling):
 
 def stay() -> None:
     """Do nothing: the job holds its slot, or none, to its end."""
+
+
+async def hold_slot(slot: Slot | None) -> None:
+    """Wait for the slot of a job that was made ready without one. Raises HandOver."""
+    if slot is not None and not await slot.hold():
+        raise HandOver("no slot came free where it was made ready", "front")
 
 
 def job_info(claim: Claim) -> JobInfo:

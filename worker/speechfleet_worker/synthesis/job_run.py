@@ -20,7 +20,7 @@ from speechfleet_worker.context import WorkerContext
 from speechfleet_worker.middleware import JobInfo, SegmentInfo
 from speechfleet_worker.output.audio_object import StoreRetry
 from speechfleet_worker.output.publisher import Forgotten
-from speechfleet_worker.synthesis.admission import Admission
+from speechfleet_worker.synthesis.admission import Admission, HoldSlot
 from speechfleet_worker.synthesis.checkpoints import FinishedSegment, SegmentRecord
 from speechfleet_worker.synthesis.leftovers import Leftovers, run_to_end
 from speechfleet_worker.synthesis.look_ahead import InFlightSegment, SegmentSource, Speak
@@ -57,8 +57,9 @@ class JobRun:
     """Runs a job once, and cleans up behind it.
 
     ``voice_of`` builds the voice of a segment that is not spoken by ``voice``. ``done``:
-    segments that earlier runs stored. ``on_spoken`` is called when the provider has spoken all
-    of it, and only storing is left. Leaves nothing half-written, however it ends.
+    segments that earlier runs stored. ``hold_slot`` is awaited before a provider is called; it may
+    raise HandOver. ``on_spoken`` is called when the provider has spoken all of it, and only
+    storing is left. Leaves nothing half-written, however it ends.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class JobRun:
         done: Sequence[StoredSegment],
         counts: JobCounts,
         job: JobInfo,
+        hold_slot: HoldSlot,
         on_spoken: Callable[[], object],
     ) -> None:
         self._context = context
@@ -95,6 +97,7 @@ class JobRun:
             capabilities,
             len(done),
             context.ledger.breakers,
+            hold_slot,
         )
         hooks = context.middleware
         self._synthesizer = SegmentSynthesizer(

@@ -13,14 +13,17 @@ from typing import Any
 import pytest
 
 from speechfleet.errors import ProviderUnavailable, StoreUnavailable
-from speechfleet.ledger import Claim, LeaseLost
+from speechfleet.ledger import Claim, LeaseLost, keys
 from speechfleet.ledger.lease import ClaimOutcome
 from speechfleet.record import Record, StoredSegment
+from speechfleet.request import Lane
 from speechfleet.segment_store import SegmentStore
+from speechfleet.settings import Settings
 from speechfleet.store import Store
 from speechfleet_worker.middleware import Middleware, MiddlewareStack
 from speechfleet_worker.segmentation import cut
-from speechfleet_worker.synthesis.execution import job_info
+from speechfleet_worker.slots import Slot, Slots
+from speechfleet_worker.synthesis.execution import hold_slot, job_info
 from speechfleet_worker.synthesis.job_run import HandOver, JobRun
 from speechfleet_worker.synthesis.look_ahead import LookAhead, SegmentSource, Speak
 from tests.support.stub_ledger import (
@@ -53,6 +56,7 @@ class Running:
         says: Callable[[], Record | None] | None = None,
         hooks: MiddlewareStack | None = None,
         ahead: int = 3,
+        slot: Slot | None = None,
     ) -> None:
         self.store = store
         self.model = model
@@ -74,11 +78,18 @@ class Running:
             done=[],
             counts=make_counts(self.record),
             job=job_info(Claim(ClaimOutcome.GRANTED, record=self.record)),
+            hold_slot=self.hold_slot,
             on_spoken=lambda: None,
         )
+        self.slot = slot
+        self.asks_for_slot = asyncio.Event()
 
     async def start(self) -> None:
         await self.run.run(self.segments)
+
+    async def hold_slot(self) -> None:
+        self.asks_for_slot.set()
+        await hold_slot(self.slot)
 
     def segments(self, speak: Speak) -> SegmentSource:
         text = self.record.request.text
@@ -143,6 +154,36 @@ async def test_what_is_spoken_ahead_is_heard_before_a_job_gives_way(store: Store
         await running.start()
     assert len(running.lease.segments) == len(running.model.asked) < len(SENTENCES)
     assert running.lease.counted == {}
+
+
+async def test_a_job_that_was_made_ready_asks_nobody_before_it_has_a_slot(store: Store) -> None:
+    slots = Slots(Settings(slots=1), [Lane.BATCH], ["stub"])
+    queue = keys.queue(Lane.BATCH, "stub")
+    before, slot = slots.take(queue), slots.take(queue)
+    running = Running(store, StubModel(), slot=slot)
+    task = asyncio.create_task(running.start())
+    await running.asks_for_slot.wait()
+    assert running.model.asked == []
+    before.leave()
+    await task
+    assert running.model.asked == SENTENCES
+
+
+async def test_a_job_that_finds_no_slot_is_left_to_other_workers(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("speechfleet_worker.slots.READY_PATIENCE_S", 0.01)
+    slots = Slots(Settings(slots=1), [Lane.BATCH], ["stub"])
+    queue = keys.queue(Lane.BATCH, "stub")
+    before, slot = slots.take(queue), slots.take(queue)
+    running = Running(store, StubModel(), slot=slot)
+    with pytest.raises(HandOver, match="no slot"):
+        await running.start()
+    assert running.model.asked == []
+    assert running.lease.counted == {}
+    slot.leave()
+    before.leave()
+    assert slots.is_open(queue)
 
 
 async def test_a_job_keeps_its_slot_while_nobody_should_have_it(store: Store) -> None:
