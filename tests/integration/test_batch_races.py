@@ -16,6 +16,7 @@ from speechfleet.corpus.item import Item
 from speechfleet.errors import BatchStopped
 from speechfleet.ledger import Jobs, Lease, Submitted, keys
 from speechfleet.ledger.batches import item_id
+from speechfleet.ledger.lease import RecordedSegment
 from speechfleet.ledger.queues import Queues
 from speechfleet.ledger.rate_limits import Call, RateLimiter
 from speechfleet.record import StoredSegment
@@ -42,7 +43,9 @@ async def test_an_item_that_is_written_down_is_not_spoken_again(spoken: Spoken) 
     execution = Execution(cast("Any", context), cast("Any", None), lease)
     execution._request = claim.record.request
     usage = {"characters": 6, "billed": 6, "calls": 1, "audio_ms": 500}
-    await lease.segment(StoredSegment(0, 0, 96, 0, 6, "hash"), 24_000, 1 << 20, ACCOUNT, usage)
+    await lease.segment(
+        RecordedSegment(StoredSegment(0, 0, 96, 0, 6, "hash"), 24_000, 1 << 20, ACCOUNT, usage)
+    )
     assert await lease.finish(END, size=140, rate=24_000)
     await spoken.acknowledge(await spoken.results())
     assert await execution.regain() is None

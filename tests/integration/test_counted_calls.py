@@ -11,7 +11,9 @@ import pytest
 from speechfleet.ledger import Claim, Lease, LeaseLost, RateLimiter
 from speechfleet.ledger.batches import item_id
 from speechfleet.ledger.keys import JobKeys
+from speechfleet.ledger.lease import RecordedSegment
 from speechfleet.ledger.rate_limits import Call
+from speechfleet.lifecycle import State
 from speechfleet.record import StoredSegment
 from tests.support.spoken_batch import ACCOUNT, BATCH, END, NAMESPACE, Spoken
 from tests.support.usages import usage_of
@@ -45,7 +47,7 @@ async def sums(spoken: Spoken) -> dict[str, float]:
 
 
 async def record(lease: Lease) -> bool:
-    return await lease.segment(SEGMENT, 24_000, 1 << 20, ACCOUNT, USAGE)
+    return await lease.segment(RecordedSegment(SEGMENT, 24_000, 1 << 20, ACCOUNT, USAGE))
 
 
 @pytest.mark.usefixtures("repeated")
@@ -100,6 +102,35 @@ async def test_a_segment_is_known_to_be_recorded_after_its_job_was_lost(
     await lose(spoken, lease)
     assert await record(lease)
     assert (await sums(spoken))["calls"] == 1
+
+
+async def end(lease: Lease, **changes: Any) -> bool:
+    """End the job, and record its only segment with that."""
+    last = RecordedSegment(replace(SEGMENT, **changes), 24_000, 1 << 20, ACCOUNT, USAGE)
+    return await lease.finish(replace(END, bytes=0), last, size=44, rate=24_000)
+
+
+async def test_a_segment_is_recorded_once_with_the_end(spoken: Spoken) -> None:
+    """The reply is lost, and the command comes again."""
+    lease, _ = await claimed(spoken)
+    for _ in range(2):
+        assert await end(lease)
+    assert len(await spoken.jobs.segments(NAMESPACE, lease.job.id, 1)) == 1
+    assert (await sums(spoken))["calls"] == 1
+
+
+@pytest.mark.parametrize("lacks", [{"index": 1}, {"end": 2}])
+async def test_a_job_that_lacks_something_ends_without_its_segment(
+    spoken: Spoken, lacks: dict[str, int]
+) -> None:
+    """An earlier segment, or audio: the worker goes on from what is there."""
+    lease, claim = await claimed(spoken)
+    assert claim.record is not None
+    assert not await end(lease, **lacks)
+    assert not await spoken.jobs.segments(NAMESPACE, lease.job.id, 1)
+    found = await spoken.jobs.load(NAMESPACE, claim.record.id)
+    assert found.state is State.RUNNING
+    assert not found.sums
 
 
 @pytest.mark.parametrize("lose", [cancel, bury])

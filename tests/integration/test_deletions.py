@@ -14,6 +14,7 @@ from speechfleet.erasure import erase_objects, sweep_deleted
 from speechfleet.ledger import Lease, LeaseLost
 from speechfleet.ledger.deletions import SWEPT_FOR_S, Deletion, Leftovers
 from speechfleet.ledger.keys import JobKeys
+from speechfleet.ledger.lease import RecordedSegment
 from speechfleet.ledger.ledger import Ledger
 from speechfleet.ledger.rate_limits import Call
 from speechfleet.record import StoredSegment
@@ -58,7 +59,7 @@ class Desk:
 
     async def finish(self, lease: Lease, hash: str, key: str) -> None:
         segment = StoredSegment(0, 0, len(PCM), 0, 5, hash)
-        assert await lease.segment(segment, RATE, 1 << 20, f"{NAMESPACE}:m", {})
+        assert await lease.segment(RecordedSegment(segment, RATE, 1 << 20, f"{NAMESPACE}:m", {}))
         end = Finished(len(PCM), 100, key, "audio/wav", "{}")
         assert await lease.finish(end, size=10, rate=RATE)
 

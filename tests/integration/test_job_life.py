@@ -28,6 +28,7 @@ from speechfleet.chunks import Finished, Started, Terminal
 from speechfleet.errors import Conflict, IllegalTransition
 from speechfleet.ledger import Connection, Jobs, Lease, LeaseLost, Workers, keys
 from speechfleet.ledger.keys import JobKeys
+from speechfleet.ledger.lease import RecordedSegment
 from speechfleet.ledger.message import BEHIND, JobMessage
 from speechfleet.ledger.queues import Queues
 from speechfleet.lifecycle import LOSSES_BEFORE_FAILED, LOSSES_BEFORE_ISOLATION, State
@@ -191,7 +192,11 @@ class JobLife(RuleBasedStateMachine):
         segment = StoredSegment(index, start, end, index, index + 1, f"hash{index}")
         for _ in range(1 + repeat):
             usage = {"characters": 1}
-            assert self.run(self.model.owner.segment(segment, 8000, 1 << 20, "default:m", usage))
+            assert self.run(
+                self.model.owner.segment(
+                    RecordedSegment(segment, 8000, 1 << 20, "default:m", usage)
+                )
+            )
         self.model.segments.append(end)
         self.model.streak = self.model.failures = 0
 
@@ -283,7 +288,7 @@ class JobLife(RuleBasedStateMachine):
             self.run(zombie.rewind(0, 9, "zombie"))
         segment = StoredSegment(NEVER_RECORDED, 0, 1, 0, 1, "zombie")
         with pytest.raises(LeaseLost):
-            self.run(zombie.segment(segment, 8000, 1, "default:m", {}))
+            self.run(zombie.segment(RecordedSegment(segment, 8000, 1, "default:m", {})))
         if self.model.state is not State.SUCCEEDED:
             with pytest.raises(LeaseLost):
                 self.run(zombie.finish(Finished(end, 1, "zombie", "x"), size=1, rate=8000))

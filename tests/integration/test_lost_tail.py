@@ -13,6 +13,7 @@ from speechfleet.chunks import Chunk, Finished, Rewind, Started, encode
 from speechfleet.errors import FleetUnavailable
 from speechfleet.ledger import Lease
 from speechfleet.ledger.keys import JobKeys
+from speechfleet.ledger.lease import RecordedSegment
 from speechfleet.ledger.ledger import Ledger
 from speechfleet.ledger.lost_tail import BEGINNING, surviving_entry
 from speechfleet.reader import StreamReader
@@ -101,7 +102,7 @@ async def test_a_listener_goes_on_and_hears_nothing_twice(ledger: Ledger, linear
         await publish(at)
     await listener.until(5 * PIECE)
     segment = StoredSegment(0, 0, 5 * PIECE, 0, 5, "hash")
-    assert await lease.segment(segment, RATE, 1 << 20, f"{NAMESPACE}:m", {})
+    assert await lease.segment(RecordedSegment(segment, RATE, 1 << 20, f"{NAMESPACE}:m", {}))
     end = Finished(5 * PIECE, 100, "audio/x.wav", "audio/wav", "{}")
     assert await lease.finish(end, size=10, rate=RATE)
     async with asyncio.timeout(60):

@@ -28,6 +28,7 @@ from speechfleet.chunks import Finished
 from speechfleet.errors import IllegalTransition
 from speechfleet.ledger import Lease
 from speechfleet.ledger.keys import JobKeys
+from speechfleet.ledger.lease import RecordedSegment
 from speechfleet.ledger.ledger import Ledger
 from speechfleet.lifecycle import LOSSES_BEFORE_FAILED, State
 from speechfleet.quotas import NamespaceQuotaExceeded, Quota
@@ -220,7 +221,9 @@ class TenantLife(RuleBasedStateMachine):
         segment = StoredSegment(job.segments, 0, 0, 0, length, f"hash{job.segments}")
         for _ in range(2):
             usage = {"characters": length, "billed": billed, "calls": 1}
-            assert self.run(job.owner.segment(segment, 8000, 1 << 20, ACCOUNT, usage))
+            assert self.run(
+                job.owner.segment(RecordedSegment(segment, 8000, 1 << 20, ACCOUNT, usage))
+            )
         self.used += billed
         job.segments, job.failures, job.streak = job.segments + 1, 0, 0
         job.reserved -= length

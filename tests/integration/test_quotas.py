@@ -16,6 +16,7 @@ from speechfleet.batch.pricing import unit_prices
 from speechfleet.errors import MisconfiguredError
 from speechfleet.ledger import Lease, keys, tenant_keys
 from speechfleet.ledger.keys import JobKeys
+from speechfleet.ledger.lease import RecordedSegment
 from speechfleet.ledger.ledger import Ledger
 from speechfleet.quotas import NamespaceQuotaExceeded, Quota, day_number, month_number, resets_at
 from speechfleet.record import StoredSegment
@@ -92,7 +93,9 @@ async def test_a_new_day_begins_with_nothing_used(ledger: Ledger) -> None:
     lease = Lease(ledger.connection.scripts, JobKeys(NAMESPACE, "today"), "b:1", "b")
     await lease.claim()
     usage = {"billed": 10}
-    await lease.segment(StoredSegment(0, 0, 0, 0, 10, "h"), 8000, 1, ACCOUNT, usage)
+    await lease.segment(
+        RecordedSegment(StoredSegment(0, 0, 0, 0, 10, "h"), 8000, 1, ACCOUNT, usage)
+    )
     status = await ledger.quotas.status(NAMESPACE)
     assert status is not None
     assert (status.used["characters_day"], status.used["characters_month"]) == (10, 10)

@@ -10,6 +10,7 @@ import pytest
 
 from speechfleet.ledger import Connection, Jobs, Lease, RateLimiter, Workers, keys
 from speechfleet.ledger.keys import JobKeys, RateLimitKeys
+from speechfleet.ledger.lease import RecordedSegment
 from speechfleet.ledger.queues import Queues
 from speechfleet.ledger.rate_limits import Call
 from speechfleet.record import StoredSegment
@@ -164,7 +165,7 @@ async def test_who_waits_for_the_account_comes_when_its_text_is_stored(account: 
     await second.suspend("rate_limit", MODEL, "live", 60.0, "text")
     assert await Queues(account.connection).send_due() == 0
     segment = StoredSegment(0, 0, 10, 0, 5, "text")
-    assert await first.segment(segment, 8000, 1 << 20, "default:m", {})
+    assert await first.segment(RecordedSegment(segment, 8000, 1 << 20, "default:m", {}))
     assert await Queues(account.connection).send_due() == 1
 
 
@@ -177,7 +178,9 @@ async def test_a_place_is_free_again_once_its_job_needs_no_call(account: Account
     names = await account.budgets.refill()
     assert await account.connection.redis.zcard(places) == len(names) > 0
     stored = await account.lease("stored")
-    assert await stored.segment(StoredSegment(0, 0, 9, 0, 5, "text"), 8000, 1 << 20, "d:m", {})
+    assert await stored.segment(
+        RecordedSegment(StoredSegment(0, 0, 9, 0, 5, "text"), 8000, 1 << 20, "d:m", {})
+    )
     resumed = Lease(account.connection.scripts, JobKeys.parse(names[0]), "boot:again", "boot")
     assert await account.take(resumed, hash="text") == "stored"
     assert await account.connection.redis.zcard(places) == len(names) - 1

@@ -20,7 +20,7 @@ from speechfleet.chunks import MAX_ENTRY, Finished, Started
 from speechfleet.errors import JobFailed, StreamFull
 from speechfleet.ledger import Lease, NoRoom, keys
 from speechfleet.ledger.keys import JobKeys
-from speechfleet.ledger.lease import GUARANTEED_BYTES
+from speechfleet.ledger.lease import GUARANTEED_BYTES, RecordedSegment
 from speechfleet.ledger.ledger import Ledger
 from speechfleet.ledger.stream_budget import RECLAIMED_AT_ONCE
 from speechfleet.reader import StreamReader
@@ -153,7 +153,9 @@ class Execution:
         segments = SegmentStore(self.store, self.load.namespace)
         await segments.save(segment.hash, self._audio[start:end], RATE)
         account = f"{self.load.namespace}:m"
-        assert await self.lease.segment(segment, RATE, 32 << 20, account, {"calls": 1})
+        assert await self.lease.segment(
+            RecordedSegment(segment, RATE, 32 << 20, account, {"calls": 1})
+        )
 
     async def read(self) -> bytes:
         """All of the audio, as a listener gets it who was there from the start."""

@@ -18,6 +18,7 @@ from speechfleet.ledger import (
 from speechfleet.ledger.batch_keys import BatchKeys
 from speechfleet.ledger.batches import item_id
 from speechfleet.ledger.keys import JobKeys
+from speechfleet.ledger.lease import RecordedSegment
 from speechfleet.record import StoredSegment
 from speechfleet.request import Lane, Request
 
@@ -60,7 +61,9 @@ class Spoken:
                 message="no", max_attempts=1, delay=0.0, account=ACCOUNT, usage={}, **how
             )
         usage = {"characters": 6, "billed": 6, "calls": 1, "audio_ms": 500}
-        await lease.segment(StoredSegment(0, 0, 96, 0, 6, "hash"), 24_000, 1 << 20, ACCOUNT, usage)
+        await lease.segment(
+            RecordedSegment(StoredSegment(0, 0, 96, 0, 6, "hash"), 24_000, 1 << 20, ACCOUNT, usage)
+        )
         assert await lease.finish(END, size=140, rate=24_000)
         return "finished"
 

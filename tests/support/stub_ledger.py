@@ -20,7 +20,7 @@ from speechfleet.errors import ProviderError
 from speechfleet.ledger import Lease, LeaseLost, NoRoom, keys
 from speechfleet.ledger.circuit_breakers import CircuitBreakers
 from speechfleet.ledger.keys import JobKeys
-from speechfleet.ledger.lease import Written
+from speechfleet.ledger.lease import RecordedSegment, Written
 from speechfleet.ledger.queues import Queues
 from speechfleet.ledger.rate_limits import Acquired, AcquireOutcome, Call, RateLimiter
 from speechfleet.observability.metrics import Tally
@@ -56,6 +56,7 @@ class StubLease(Lease):
         self.started: Started | None = None
         self.segments: list[StoredSegment] = []
         self.usages: list[dict[str, int]] = []
+        self.last: RecordedSegment | None = None
         self.finished: Finished | None = None
         self.gain: float | None = None
         self.counted: dict[str, int] = {}
@@ -112,29 +113,28 @@ class StubLease(Lease):
     async def begin(self, hash: str) -> None:
         self.begun.append(hash)
 
-    async def segment(
-        self,
-        segment: StoredSegment,
-        rate: int,
-        window: int,
-        account: str,
-        usage: Mapping[str, int],
-        words: WordsEntry | None = None,
-        spoken_by: Sequence[str] = (),
-    ) -> bool:
-        if self._write("segment"):
-            self.words += [words] if words is not None else []
-            self.segments.append(segment)
-            self.usages.append(dict(usage))
-            return True
-        return False
+    async def segment(self, segment: RecordedSegment) -> bool:
+        return self._write("segment") and self._recorded(segment)
+
+    def _recorded(self, segment: RecordedSegment) -> bool:
+        self.words += [segment.words] if segment.words is not None else []
+        self.segments.append(segment.stored)
+        self.usages.append(dict(segment.usage))
+        return True
 
     async def finish(
-        self, end: Finished, *, size: int, rate: int, gain: float | None = None
+        self,
+        end: Finished,
+        last: RecordedSegment | None = None,
+        *,
+        size: int,
+        rate: int,
+        gain: float | None = None,
     ) -> bool:
+        self.last = last
         if self._write("finish"):
             self.finished, self.gain = end, gain
-            return True
+            return last is None or self._recorded(last)
         return False
 
     async def inherit_call(self, hash: str) -> bool:

@@ -54,7 +54,8 @@ class Encoder:
     ) -> None:
         """``streamed``: the file is sent as it is made, so it cannot be patched."""
         kind = _format(format)
-        self._frames = _WholeFrames(channels)
+        # A codec takes a block at a time; plain bytes pass as they come.
+        self._frames = _WholeFrames(channels, BLOCK_FRAMES if kind.codec else None)
         self._lock = threading.Lock()
         """Held while the codec works: closing it under a thread would end the process."""
         if kind.codec:
@@ -168,7 +169,7 @@ class Resampler:
     """
 
     def __init__(self, source_rate: int, target_rate: int, channels: int = 1) -> None:
-        self._frames = _WholeFrames(channels)
+        self._frames = _WholeFrames(channels, BLOCK_FRAMES)
         self._shape = (source_rate, channels)
         self._resampler = av.AudioResampler(format="s16", layout="mono", rate=target_rate)
 
@@ -188,20 +189,24 @@ class Resampler:
 
 
 class _WholeFrames:
-    """Carry the rest of a frame over to the next piece."""
+    """Carry the rest of a frame over to the next piece.
 
-    def __init__(self, channels: int) -> None:
+    ``block``: frames of a piece that comes out; None for any number.
+    """
+
+    def __init__(self, channels: int, block: int | None) -> None:
         if channels not in LAYOUTS:
             raise ValueError(f"audio of {channels} channels; mono and stereo are taken")
         self._width = channels * BYTES_PER_SAMPLE
+        self._block = block
         self._carry = b""
 
     def of(self, pcm: bytes | bytearray | memoryview) -> Iterator[memoryview]:
-        """Yield complete frames, at most `BLOCK_FRAMES` at a time."""
+        """Yield complete frames, at most a block at a time."""
         data = memoryview(self._carry + pcm if self._carry else pcm)
         end = len(data) - len(data) % self._width
         self._carry = bytes(data[end:])
-        step = BLOCK_FRAMES * self._width
+        step = self._block * self._width if self._block else max(1, end)
         for start in range(0, end, step):
             yield data[start : min(start + step, end)]
 

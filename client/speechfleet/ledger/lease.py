@@ -70,6 +70,34 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class RecordedSegment:
+    """A stored segment as the record takes it.
+
+    ``window``: bytes that the stream may hold; ``account``: the one that ``usage`` is summed up
+    for; ``words`` follow its entry in the stream; ``spoken_by`` as in `Record`.
+    """
+
+    stored: StoredSegment
+    rate: int
+    window: int
+    account: str
+    usage: Mapping[str, int]
+    words: WordsEntry | None = None
+    spoken_by: Sequence[str] = ()
+
+    def arguments(self) -> list[Argument]:
+        """Return it as the scripts take it."""
+        stored = self.stored
+        return [
+            *(stored.index, stored.end, stored.text_start, stored.text_end, stored.hash),
+            stored.encode()[:-1],
+            *(self.rate, self.window, self.account, "\n".join(self.spoken_by)),
+            *_counted(self.words),
+            *flat_pairs(self.usage),
+        ]
+
+
+@dataclass(frozen=True)
 class Written:
     """The text of a session past some offset, and the seconds since its client did something."""
 
@@ -174,43 +202,31 @@ class Lease(SegmentAccounts, VoiceChanges):
         reply = await self._scripts.run("rewind", owned, self.token, offset, attempt, reason)
         self._owned(reply)
 
-    async def segment(
-        self,
-        segment: StoredSegment,
-        rate: int,
-        window: int,
-        account: str,
-        usage: Mapping[str, int],
-        words: WordsEntry | None = None,
-        spoken_by: Sequence[str] = (),
-    ) -> bool:
-        """Record a stored segment; return False where the server lacks one before it.
-
-        ``words`` follow its entry in the stream; ``spoken_by`` as in `Record`.
-        """
-        reply = await self._run(
-            "segment",
-            *(segment.index, segment.end, segment.text_start, segment.text_end),
-            segment.hash,
-            segment.encode()[:-1],
-            *(rate, window, account, "\n".join(spoken_by)),
-            *_counted(words),
-            *flat_pairs(usage),
-        )
-        return bool(self._owned(reply))
+    async def segment(self, segment: RecordedSegment) -> bool:
+        """Record a stored segment; return False where the server lacks one before it."""
+        return bool(self._owned(await self._run("segment", *segment.arguments())))
 
     async def finish(
-        self, end: Finished, *, size: int, rate: int, gain: float | None = None
+        self,
+        end: Finished,
+        last: RecordedSegment | None = None,
+        *,
+        size: int,
+        rate: int,
+        gain: float | None = None,
     ) -> bool:
         """End the job as SUCCEEDED; ``size``: bytes of the object.
 
-        ``gain``: in dB, where the object was brought to a loudness.
+        ``last``: the last segment, where it is recorded together with the end. ``gain``: in dB,
+        where the object was brought to a loudness.
 
         Returns False where the server does not hold all the audio.
         """
         stored = (end.object, end.media_type, size, end.duration_ms)
         reply = await self._run(
-            "finish", end.bytes, *stored, end.usage, rate, "" if gain is None else gain
+            "finish",
+            *(end.bytes, *stored, end.usage, rate, "" if gain is None else gain),
+            *(() if last is None else last.arguments()),
         )
         return bool(self._owned(reply))
 

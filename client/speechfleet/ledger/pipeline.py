@@ -39,8 +39,8 @@ class CommandPipeline:
     """Commands of concurrent tasks, sent together.
 
     All commands that wait when a connection is free go out as one pipeline: the cost of a
-    client library is its writes, and a worker runs hundreds of small commands at once.
-    Commands are packed in C, which takes a tenth of the time that redis-py's own packing takes.
+    client library is its writes, and a worker runs hundreds of small commands at once. They are
+    packed in C, which takes a tenth of the time that redis-py's own packing takes.
 
     While the server is away a write is repeated, for ``patience_s`` seconds; so is a command
     that the server refuses for now. Commands must therefore be idempotent. A connection whose
@@ -87,8 +87,7 @@ class CommandPipeline:
     async def call_all(self, commands: Iterable[Sequence[Argument]]) -> list[Any]:
         """Return the raw replies, or errors, in the commands' order: no task for each of many."""
         commands = list(commands)
-        replies = await self._gather(commands)
-        pauses = _Pauses(self._patience_s)
+        replies, pauses = await self._gather(commands), _Pauses(self._patience_s)
         while refused := [at for at, reply in enumerate(replies) if self._may_pass(reply)]:
             if not await pauses.wait():
                 break
@@ -104,10 +103,7 @@ class CommandPipeline:
         return [future.exception() or future.result() for future in futures]
 
     async def send_again(self, command: Sequence[Argument], error: Exception) -> Any:
-        """Return the raw reply once the server no longer refuses; raise an error that stays.
-
-        Others' commands go on meanwhile.
-        """
+        """Return the raw reply once the server takes it; others' commands go on meanwhile."""
         pauses = _Pauses(self._patience_s)
         while self._may_pass(error) and await pauses.wait():
             try:
@@ -131,11 +127,11 @@ class CommandPipeline:
         return now - min(since) if since else 0.0
 
     def send(self, command: Sequence[Argument]) -> asyncio.Future[Any]:
-        """Send a command; the raw reply, or the error, comes with the future."""
+        """Send a command; the future gets the raw reply, or the error."""
         if self._owner.moved(self._pool, self._idle, self._writers):
             self._forget_connections()
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        packed: bytes = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]  # it takes any length
+        packed = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]  # of any length
         self._waiting.append((packed, future))
         if self._writing < WRITES:
             self._writing += 1
@@ -209,9 +205,8 @@ class CommandPipeline:
         if not connection.is_connected:
             await connect(connection, self._connect_timeout_s)
             self.connects += 1
-        loop = asyncio.get_running_loop()
         replies: list[Any] = []
-        self._under_way_since = loop.time()
+        self._under_way_since = asyncio.get_running_loop().time()
         async with asyncio.timeout(None) as limit:
             probe = partial(_answers, self._pool, self._connect_timeout_s)
             watch = _Watch(limit, replies, self._timeout_s, probe)

@@ -68,9 +68,10 @@ class Watch:
         self._limit, self._name = self._silence, "silence between chunks"
 
     def __enter__(self) -> None:
-        self._task = asyncio.current_task()
+        self._task = asyncio.current_task(self._loop)
         self._cancelling = self._task.cancelling() if self._task else 0
-        self._deadline = min(self._loop.time() + self._limit, self._end)
+        deadline = self._loop.time() + self._limit
+        self._deadline = deadline if deadline < self._end else self._end
         if self._timer is None or self._timer.when() > self._deadline:
             self._ring_at_deadline()
 

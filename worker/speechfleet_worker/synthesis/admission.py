@@ -207,6 +207,11 @@ class Admission:
         self._recorded += 1
         self._taken.discard(hash)
 
+    @property
+    def holds_claims(self) -> bool:
+        """Tell whether `close` has anything to give back."""
+        return bool(self._taken or self._booked)
+
     async def close(self) -> None:
         """Release the segments that were claimed and not stored: others may speak them."""
         await self._lease.release(self._taken)

@@ -7,13 +7,13 @@ store that says where.
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from speechfleet.chunks import WordsEntry
 from speechfleet.ledger import Lease
+from speechfleet.ledger.lease import RecordedSegment
 from speechfleet.record import StoredSegment
 from speechfleet.store.base import NewObject
 from speechfleet.words import SegmentWords
@@ -22,6 +22,9 @@ from speechfleet_worker.output.publisher import Forgotten, Publisher
 from speechfleet_worker.synthesis.leftovers import run_to_end
 from speechfleet_worker.synthesis.metrics import JobCounts
 from speechfleet_worker.synthesis.segment_saver import SegmentSaver
+
+Finish = Callable[[RecordedSegment | None], Awaitable[bool]]
+"""Makes the terminal transition, and records the last segment with it if one is given."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,24 @@ class SegmentRecord:
         Run it to its end, also where the job is cancelled meanwhile: a segment that the server
         has recorded would else be counted again, among those that it has not.
         """
-        is_known = await self._lease.segment(
+        if not await self._lease.segment(self._recorded(segment)):
+            raise Forgotten
+        self._note(segment)
+        if publisher is not None:
+            publisher.checkpoint()
+
+    async def add_last(self, segment: FinishedSegment, finish: Finish) -> bool:
+        """Record a segment with the end of the job; False where the server lacks some audio.
+
+        Run it to its end, as `add`.
+        """
+        is_known = await finish(self._recorded(segment))
+        if is_known:
+            self._note(segment)
+        return is_known
+
+    def _recorded(self, segment: FinishedSegment) -> RecordedSegment:
+        return RecordedSegment(
             segment.stored,
             segment.rate,
             self._window,
@@ -78,14 +98,12 @@ class SegmentRecord:
             segment.words_entry,
             segment.spoken_by,
         )
-        if not is_known:
-            raise Forgotten
+
+    def _note(self, segment: FinishedSegment) -> None:
         self._saver.named(segment.stored.hash)
         self.recorded.add(segment.stored.index)
         self._on_recorded(segment.stored.hash)
         self._counts.used(segment.usage)
-        if publisher is not None:
-            publisher.checkpoint()
 
 
 class Checkpoint(ABC):
@@ -105,7 +123,7 @@ class Checkpoint(ABC):
         """Store the job's audio object, and its timeline if there is one to store."""
 
     @abstractmethod
-    async def end(self, finish: Awaitable[bool]) -> bool:
+    async def end(self, finish: Finish) -> bool:
         """Make the terminal transition; False where the server lacks some audio."""
 
     @abstractmethod
@@ -132,8 +150,8 @@ class ManySegments(Checkpoint):
             await self._saver.put(timeline)
         return stored
 
-    async def end(self, finish: Awaitable[bool]) -> bool:
-        return await finish
+    async def end(self, finish: Finish) -> bool:
+        return await finish(None)
 
     async def swept(self, stored: Stored) -> None:
         """Do nothing: the segments have objects of their own."""
@@ -148,11 +166,10 @@ class OneSegment(Checkpoint):
         self._saver = saver
         self._record = record
         self._segment = segment
-        self._publisher: Publisher | None = None
         self.in_object = [segment.stored.hash]
 
     async def keep(self, segment: FinishedSegment, publisher: Publisher | None) -> None:
-        self._publisher = publisher
+        """Do nothing: that is for the end."""
 
     async def commit(self, audio: ObjectInProgress, timeline: NewObject | None) -> Stored:
         if timeline is not None:
@@ -167,15 +184,8 @@ class OneSegment(Checkpoint):
             await self._refer(stored)
         return stored
 
-    async def end(self, finish: Awaitable[bool]) -> bool:
-        return await run_to_end(self._record_and_end(finish))
-
-    async def _record_and_end(self, finish: Awaitable[bool]) -> bool:
-        # One write to the server, in this order.
-        _, is_known = await asyncio.gather(
-            self._record.add(self._segment, self._publisher), finish
-        )
-        return is_known
+    async def end(self, finish: Finish) -> bool:
+        return await run_to_end(self._record.add_last(self._segment, finish))
 
     async def swept(self, stored: Stored) -> None:
         await self._refer(stored)

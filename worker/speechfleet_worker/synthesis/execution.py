@@ -228,11 +228,8 @@ class Execution(FailureHandling):
             await run.run(segments)
 
     def _when_spoken(self) -> Callable[[], object]:
-        """Return what leaves the slot to another job, once all of this one is spoken.
-
-        No method of this object: the run would be held by what holds it, and all of its audio
-        would wait for the garbage collector.
-        """
+        """Return what leaves the slot to another job, once all of this one is spoken."""
+        # No method of ours: we hold the run, and its audio would wait for the garbage collector.
         return stay if self._slot is None else self._slot.leave_to_store
 
     def _conversation(self, voice: Voice) -> AbstractAsyncContextManager[Voice]:

@@ -168,10 +168,10 @@ class JobRun:
             await self._recorder.finish()
         except BaseException as error:
             is_ours = not isinstance(error, LeaseLost | Forgotten)
-            await run_to_end(self._settle(source, is_ours=is_ours))
+            await run_to_end(self._leave(source, is_ours=is_ours))
             raise
-        finally:
-            await run_to_end(self._close())
+        if self._admission.holds_claims:  # of segments that were found stored after all
+            await run_to_end(self._admission.close())
 
     async def _keep_takes(self) -> None:
         """Keep the audio of earlier takes out of the objects of earlier epochs: those go."""
@@ -218,6 +218,16 @@ class JobRun:
     def _is_recorded(self, item: InFlightSegment) -> bool:
         return item.segment.index in self._segment_record.recorded
 
+    async def _leave(self, source: SegmentSource, *, is_ours: bool) -> None:
+        """Clean up behind a run that ended before its job did."""
+        try:
+            await self._settle(source, is_ours=is_ours)
+        finally:
+            try:
+                await self._admission.close()
+            finally:
+                await self._recorder.abort()
+
     async def _settle(self, source: SegmentSource, *, is_ours: bool) -> None:
         left = source.left
         if self._current is not None and self._current not in left:
@@ -237,12 +247,6 @@ class JobRun:
         except SpeechFleetError:
             return False
         return record is not None and record.token == self._lease.token
-
-    async def _close(self) -> None:
-        try:
-            await self._admission.close()
-        finally:
-            await self._recorder.abort()
 
 
 def _segment_info(item: InFlightSegment, finished: FinishedSegment) -> SegmentInfo:

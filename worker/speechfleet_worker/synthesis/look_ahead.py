@@ -131,6 +131,8 @@ class InFlightSegment:
 
     def _take(self, limit: int) -> AudioPiece:
         first = self._pieces.popleft()
+        if not self._pieces:
+            return first
         parts, size = [first.pcm], len(first.pcm)
         while self._pieces and size + len(self._pieces[0].pcm) <= limit:
             if self._pieces[0].shape != first.shape:

@@ -78,7 +78,7 @@ async def speak(
     try:
         async with session, aclosing(_responses(model, msg, timeouts)) as responses:
             async for response in responses:
-                is_done = bool(response["is_last"])
+                is_done = bool(response.is_last)
                 data = bytes(response.audio_from(position)) if response.media_type else b""
                 if data or is_done:
                     position += len(data)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 
 from speechfleet.audio.buffer import BYTES_PER_SAMPLE
 from speechfleet.chunks import Finished, Started
@@ -213,15 +214,12 @@ class AudioRecorder:
             )  # fmt: skip
             self._beside = "" if timeline is None else timeline.key
             stored = self._stored = await self._checkpoint.commit(self._audio, timeline)
-        end = Finished(
-            self._position,
-            stored.duration_ms,
-            stored.key,
-            stored.media_type,
-            json.dumps(in_seconds(self._sums)),
-        )
+        usage = json.dumps(in_seconds(self._sums))
+        end = Finished(self._position, stored.duration_ms, stored.key, stored.media_type, usage)
         self.ending = True
-        finish = self._to.lease.finish(end, size=stored.bytes, rate=self._rate, gain=stored.gain)
+        finish = partial(
+            self._to.lease.finish, end, size=stored.bytes, rate=self._rate, gain=stored.gain
+        )
         if not await self._checkpoint.end(finish):
             raise Forgotten
         self._counts.finished(self._position if self._request.published else 0)

@@ -178,8 +178,9 @@ class SegmentSynthesizer:
                         await self._admission.through(entry)
                         await self._admission.allows(piece.metadata.get("concurrent_limit"))
                     spoken.usage = piece.usage or spoken.usage
-                    spoken.request_id = piece.request_id or spoken.request_id
-                    words = piece.metadata.get("words") or words
+                    if piece.metadata:
+                        spoken.request_id = piece.request_id or spoken.request_id
+                        words = piece.metadata.get("words") or words
                     if piece.pcm:
                         item.give(stretcher.stretched(piece) if stretcher else piece)
             if stretcher is not None and (rest := stretcher.finish()) is not None:

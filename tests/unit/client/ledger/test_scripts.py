@@ -17,7 +17,7 @@ from speechfleet.settings import Settings
 LUA = Path(scripts.__file__).parent / "lua"
 FILES = sorted(LUA.rglob("*.lua"))
 PARTS = {
-    "clock", "streams", "minutes", "quotas", "webhooks",
+    "clock", "streams", "minutes", "quotas", "webhooks", "segments",
     "prelude", "leftovers", "limit", "single_flight",
 }  # fmt: skip
 """Files that scripts include; the others are scripts."""
@@ -103,6 +103,12 @@ class ChangingServer:
         if isinstance(reply, Exception):
             raise reply
         return reply
+
+    async def send(self, command: Any) -> Any:
+        return await self.call(*command)
+
+    async def send_again(self, command: Any, error: Exception) -> Any:
+        raise error
 
     async def call_all(self, commands: list[Any]) -> list[Any]:
         if commands[0][0] == "EVALSHA" and self.changes:

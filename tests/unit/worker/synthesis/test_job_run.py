@@ -307,7 +307,8 @@ async def test_an_object_that_holds_a_recorded_segment_is_not_discarded(store: S
     running = Running(store, StubModel(), lease=StubLease(lose_at="finish"), record=record)
     with pytest.raises(LeaseLost):
         await running.start()
-    [segment] = running.lease.segments
+    assert running.lease.last is not None
+    segment = running.lease.last.stored
     running.recorded.append(segment)
     await running.run.discard()
     assert await running.is_stored(segment.hash)

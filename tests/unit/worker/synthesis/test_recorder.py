@@ -125,7 +125,7 @@ async def test_one_segment_is_stored_once_with_a_note(store: Store) -> None:
     await recording.recorder.finish()
     lease = recording.lease
     assert lease.finished is not None
-    assert lease.writes[-2:] == ["segment", "finish"]
+    assert lease.writes[-1] == "finish"
     assert bytes(lease.published) == spoken("Hello.")
     assert wav.decode(await store.get(lease.finished.object)).pcm == spoken("Hello.")
     assert (await store.get(layout.segment_object("default", "hash0")))[:1] == b"{"
@@ -225,7 +225,7 @@ async def test_a_job_of_the_batch_lane_publishes_nothing(store: Store) -> None:
     recording = Recording(store, make_record("Hello.", lane=Lane.BATCH))
     await recording.take("Hello.", is_last=True)
     await recording.recorder.finish()
-    assert recording.lease.writes == ["segment", "finish"]
+    assert recording.lease.writes == ["finish"]
 
 
 async def test_replayed_segments_go_into_the_object_only(store: Store) -> None:
@@ -291,13 +291,20 @@ async def test_objects_of_earlier_attempts_are_swept(store: Store) -> None:
     assert await recording.stored_pcm("hash0") == spoken("Hello.")
 
 
-@pytest.mark.parametrize("write", ["segment", "finish"])
-async def test_a_server_that_forgot_is_noticed(store: Store, write: str) -> None:
-    recording = Recording(store, make_record("Hello."), StubLease(forget_at=write))
+async def test_a_server_that_forgot_is_noticed_at_the_end(store: Store) -> None:
+    recording = Recording(store, make_record("Hello."), StubLease(forget_at="finish"))
     await recording.take("Hello.", is_last=True)
     with pytest.raises(Forgotten):
         await recording.recorder.finish()
     assert recording.recorder.ending
+    assert not recording.recorded
+
+
+async def test_a_server_that_forgot_is_noticed_at_a_segment(store: Store) -> None:
+    recording = Recording(store, make_record("One. Two."), StubLease(forget_at="segment"))
+    with pytest.raises(Forgotten):
+        await recording.take("One.", 0, is_last=False)
+    assert not recording.recorded
 
 
 async def test_what_a_lost_job_stored_is_deleted(store: Store) -> None:

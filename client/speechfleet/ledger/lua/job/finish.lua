@@ -2,21 +2,29 @@
 --
 -- KEYS   record
 -- ARGV   name; token; pcm_bytes; object: its key; media_type; object_bytes; duration_ms;
---        usage as JSON; sample_rate; gain: dB, or ""
+--        usage as JSON; sample_rate; gain: dB, or "";
+--        then its last segment, as of `segments.lua`, where that is recorded with the end
 -- Reply  1 done, now or earlier by this token; 0 the audio is not all there; -1 not the owner
 -- include: prelude
+-- include: segments
 local _, token, pcm_bytes, object, media_type, object_bytes, duration_ms, usage, sample_rate,
   gain = unpack(ARGV)
-local state, winner, audio, quota = get('state', 'winner', 'audio', 'quota')
+local FIRST_OF_SEGMENT = 11
+local segment, segment_end = unpack(ARGV, FIRST_OF_SEGMENT, FIRST_OF_SEGMENT + 1)
+local state, winner, audio = get('state', 'winner', 'audio')
 if state == 'SUCCEEDED' and winner == token then
   return 1
 end
 if not owned(token) then
   return -1
 end
-if tonumber(audio or '0') ~= tonumber(pcm_bytes) then
+if math.max(tonumber(audio or '0'), tonumber(segment_end or '0')) ~= tonumber(pcm_bytes) then
   return 0
 end
+if segment and record_segment(FIRST_OF_SEGMENT) == 0 then
+  return 0
+end
+local quota = get('quota')
 local at = now()
 move('RUNNING', 'finish', at)
 leave_worker()

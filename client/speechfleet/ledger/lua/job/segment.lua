@@ -1,19 +1,12 @@
 -- Record a segment that is stored: a later attempt goes on from here.
 --
 -- KEYS   record
--- ARGV   name; token; index; end_offset: bytes; text_start; text_end; hash;
---        encoded: the segment as JSON, without its closing "]": the entry's id is added here;
---        sample_rate; window: bytes that the stream may hold; account;
---        spoken_by: the models that spoke it, a line each, where the job's own leaves that to others;
---        word_fields: their number, and the fields of the entry of its words;
---        then the usage, in pairs
+-- ARGV   name; token; then the segment, as of `segments.lua`
 -- Reply  1 done, now or earlier; 0 segments before it are missing; -1 not the owner
 -- include: prelude
-local _, token, index, end_offset, text_start, text_end, hash, encoded, sample_rate, window,
-  account, spoken_by, word_fields = unpack(ARGV)
-local FIRST_WORD_FIELD = 14
-word_fields = tonumber(word_fields)
-local FIRST_USAGE = FIRST_WORD_FIELD + word_fields
+-- include: segments
+local _, token, index = unpack(ARGV)
+local FIRST_OF_SEGMENT = 3
 -- Its reply may have been lost, and with it the news that the segment was counted.
 local function was_recorded()
   local winner = get('winner')
@@ -24,44 +17,4 @@ end
 if not owned(token) then
   return was_recorded() and 1 or -1
 end
-local epoch, audio, wire, quota = get('epoch', 'audio', 'wire', 'quota')
-local stream, segments = STREAMS .. epoch, SEGMENTS .. epoch
-local length = redis.call('LLEN', segments)
-if length ~= tonumber(index) then
-  return length > tonumber(index) and 1 or 0
-end
-local entry = redis.call('XADD', stream, '*', 'kind', 'segment', 'index', index,
-  'offset', end_offset, 'text_start', text_start, 'text_end', text_end)
-if FIRST_USAGE > FIRST_WORD_FIELD then
-  redis.call('XADD', stream, '*', unpack(ARGV, FIRST_WORD_FIELD, FIRST_USAGE - 1))
-end
-redis.call('RPUSH', segments, encoded .. ',"' .. entry .. '"]')
-audio = math.max(tonumber(audio or '0'), tonumber(end_offset))
-redis.call('HSET', RECORD, 'audio', audio, 'stored', end_offset, 'streak', 0,
-  'failures', 0, 'text_end', text_end)
-redis.call('HDEL', RECORD, 'tag') -- its place in a line of the account: it has had its turn
-redis.call('HSETNX', RECORD, 'rate', sample_rate)
-for name in string.gmatch(spoken_by, '[^\n]+') do
-  local known = get('spoken_by') or ''
-  if not string.find('\n' .. known .. '\n', '\n' .. name .. '\n', 1, true) then
-    redis.call('HSET', RECORD, 'spoken_by', known == '' and name or known .. '\n' .. name)
-  end
-end
-redis.call('SADD', USES .. hash, NAME)
-redis.call('PEXPIRE', USES .. hash, RECORD_TTL)
-if redis.call('DEL', SPEAKING .. hash) == 1 or redis.call('EXISTS', WAITERS .. hash) == 1 then
-  resume_waiters(hash)
-end
-add_usage(now(), account, FIRST_USAGE)
-if quota then
-  local reserved, _, streams = quotas().read(quota)
-  quotas().rebook(quota, math.max(0, reserved - (text_end - text_start)), streams)
-end
-
--- The stream is a window: audio further back is in the store. On the accumulated wire only memory
--- pressure shortens it: raw readers shall find each entry.
-local too_many = bytes_of(stream) - tonumber(window)
-if too_many > 0 and wire ~= 'accumulated' then
-  trim(stream, too_many, tonumber(end_offset))
-end
-return 1
+return record_segment(FIRST_OF_SEGMENT)
