@@ -10,7 +10,7 @@ UV := $(shell command -v uv 2>/dev/null)
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --config-file docs/site/mkdocs.yml
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-fast test-floor test-latest test-pythons check sync docs bench soak lock sbom clean
+.PHONY: help demo test test-fast test-floor test-latest test-pythons check sync docs bench soak soak-short lock sbom clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,6 +94,10 @@ SEED ?= 1
 LEG ?= all
 soak: $(VENV)/.dev ## Random load against random faults: make soak MINUTES=10 SEED=1 LEG=s3
 	@exec $(BIN)/python -m tests.soak --minutes $(MINUTES) --seed $(SEED) --leg $(LEG)
+
+# By this seed workers are killed, connections cut, and disks full, as far as 20 seconds go.
+soak-short: $(VENV)/.dev ## The same for a minute, as CI runs it
+	@exec $(BIN)/python -m tests.soak --minutes 0.33 --seed 1018 --leg folder
 
 # What the image needs (worker/Dockerfile has the same extras), and what builds our own package.
 IMAGE := worker,s3,openai,gemini,dashscope,elevenlabs,polly,local,gateway,otel,flower
