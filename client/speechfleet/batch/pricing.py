@@ -215,11 +215,15 @@ class SpendingLimit:
         if self._max_cost is not None:
             for model in models:
                 self._prices.require(model)
+        if len(models) == 1:
+            return most_of(self._prices, request.model, request.text)
         ceilings = (most_of(self._prices, model, request.text) for model in models)
         return max(ceilings, key=lambda ceiling: ceiling.money)
 
     def allows(self, more: Spending) -> bool:
         """Tell if so much more may be spent."""
+        if self._max_chars is None and self._max_cost is None:
+            return True
         would = self._before + self.spent + self.reserved + more
         return (self._max_chars is None or would.characters <= self._max_chars) and (
             self._max_cost is None or would.money <= self._max_cost + 1e-9

@@ -38,6 +38,7 @@ class DiskIndex:
             " WITHOUT ROWID"
         )
         self._database.execute("BEGIN")
+        self._is_empty = True
         # A thread may still read items when its run is cancelled and closes the index.
         self._lock = threading.Lock()
 
@@ -53,6 +54,8 @@ class DiskIndex:
         self.close()
 
     def get(self, id: str) -> IndexEntry | None:
+        if self._is_empty:  # as the manifest of a new corpus is, and it is asked for every item
+            return None
         with self._lock:
             row = self._database.execute(
                 "SELECT digest, state, number FROM seen WHERE id = ?", (_key(id),)
@@ -62,6 +65,7 @@ class DiskIndex:
     def put(self, id: str, mark: IndexEntry) -> None:
         """Keep what is known of an id, in place of what was."""
         with self._lock:
+            self._is_empty = False
             self._database.execute(
                 "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?)", (_key(id), *mark)
             )
@@ -73,6 +77,7 @@ class DiskIndex:
     def close(self) -> None:
         """Drop the database. Idempotent."""
         with self._lock:
+            self._is_empty = False  # it is no longer known to be: whoever asks gets an error
             self._database.close()
 
 

@@ -188,13 +188,13 @@ class Batches:
 
         Records of failed jobs stay, for `retry_failed`. Idempotent.
         """
-        batch = BatchKeys(namespace, id)
-        await asyncio.gather(*(self._acknowledge(batch, result) for result in results))
-
-    async def _acknowledge(self, batch: BatchKeys, result: Result) -> None:
-        job = JobKeys(batch.namespace, result.job_id)
-        arguments = (batch.encoded, result.entry, result.epoch)
-        await self._scripts.run("acknowledge", (job.record,), job.name, *arguments)
+        batch, calls = BatchKeys(namespace, id), []
+        for result in results:
+            job = JobKeys(namespace, result.job_id)
+            calls.append(((job.record,), (job.name, batch.encoded, result.entry, result.epoch)))
+        for reply in await self._scripts.run_all("acknowledge", calls):
+            if isinstance(reply, Exception):
+                raise reply
 
     # --- stopping and going on --------------------------------------------------------------
 
