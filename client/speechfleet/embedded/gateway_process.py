@@ -17,7 +17,7 @@ from speechfleet.settings import Settings
 
 GATEWAY_RANK = 0
 """Ends before the workers: when they drain, nobody listens any more."""
-READY_TIMEOUT_S = 120.0
+READY_TIMEOUT_S = 300.0
 """On a machine that is busy starting workers, too."""
 EXIT_MARGIN_S = 2.0
 """Beyond the gateway's own grace time."""

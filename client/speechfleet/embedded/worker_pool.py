@@ -13,7 +13,7 @@ from speechfleet.embedded.restart import keep_alive
 from speechfleet.embedded.worker_process import WorkerProcess
 from speechfleet.errors import MisconfiguredError
 
-READY_TIMEOUT_S = 120.0
+READY_TIMEOUT_S = 300.0
 """For all workers of one call, on a machine that is busy starting them."""
 
 
