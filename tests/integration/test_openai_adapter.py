@@ -272,12 +272,12 @@ def test_connections_end_with_the_loop_that_they_belong_to() -> None:
 
 
 async def test_two_hundred_calls_wait_for_nobody() -> None:
-    timeouts = Timeouts(connect=120.0, first_audio=120.0)  # the first of them waits for the last
+    timeouts = Timeouts(connect=240.0, first_audio=240.0)  # the first of them waits for the last
     async with OpenAIServer() as server:
         server.may_speak.clear()
         calls = [
             asyncio.ensure_future(speak(model(server, timeouts=timeouts))) for _ in range(200)
         ]
-        await server.until(lambda s: sum(c.outcome == "open" for c in s.calls) == 200)
+        await server.until(lambda s: sum(c.outcome == "open" for c in s.calls) == 200, 240.0)
         server.may_speak.set()
         assert all(audio(response) == speech(TEXT) for response in await asyncio.gather(*calls))

@@ -75,7 +75,7 @@ STATUSES: dict[int, type[ProviderError]] = {
 HARMLESS = (Fault("giant_frame"), Fault("wrong_rate", rate=16_000))
 SLOW = 60.0
 """A pace at which no speech ends while a test runs: a minute for each of its seconds."""
-PATIENT = Timeouts(connect=60.0, first_audio=60.0, silence=60.0)
+PATIENT = Timeouts(connect=240.0, first_audio=240.0, silence=240.0)
 """Of calls that are many at once, on a machine that does more than that."""
 
 
@@ -190,7 +190,8 @@ class ProviderConformance(ModelConformance):
 
     async def all_at_once(self, server: WireServer) -> None:
         await server.until(
-            lambda s: sum(call.outcome == "open" for call in s.calls) == self.concurrent
+            lambda s: sum(call.outcome == "open" for call in s.calls) == self.concurrent,
+            timeout=240.0,
         )
 
     def check_audio(self, server: WireServer, text: str, response: TTSResponse) -> None:

@@ -70,6 +70,7 @@ async def test_aborts_in_mid_step_do_no_harm(format: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("format", CODECS)
 async def test_a_thousand_aborts_do_no_harm(format: str) -> None:
     before = threading.active_count()

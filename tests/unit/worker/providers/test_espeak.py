@@ -13,16 +13,21 @@ from pydantic import ValidationError
 from speechfleet import espeak_library as library
 from speechfleet.demo.corpus import articles
 from speechfleet.errors import MissingExtra, UnknownModel, UnknownVoice
+from speechfleet.settings import Timeouts
 from speechfleet.tts import Msg, TTSResponse
 from speechfleet_worker.providers.espeak import model
 from speechfleet_worker.providers.espeak.model import EspeakOptions, EspeakTTSModel
 
 LONG = "This is a sentence of a few words. " * 150
 """Six turns of the library."""
+PATIENT = Timeouts(first_audio=240.0, silence=240.0)
+"""Of calls that wait for many others, on a machine that does more than that."""
 
 
 async def spoken(text: str, voice: str = "", **options: int) -> TTSResponse:
-    model = EspeakTTSModel(voice=voice, stream=False, options=EspeakOptions(**options))
+    model = EspeakTTSModel(
+        voice=voice, stream=False, options=EspeakOptions(**options), timeouts=PATIENT
+    )
     response = await model.synthesize(Msg("assistant", text))
     assert isinstance(response, TTSResponse)
     assert response.media_type == "audio/pcm;rate=22050"

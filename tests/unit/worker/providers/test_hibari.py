@@ -23,18 +23,20 @@ from speechfleet.errors import (
     UnknownModel,
     UnknownVoice,
 )
-from speechfleet.settings import Settings
+from speechfleet.settings import Settings, Timeouts
 from speechfleet.tts import Msg, TTSResponse
 from speechfleet_worker.providers import registry
 from speechfleet_worker.providers.base import SpokenWord
 from speechfleet_worker.providers.hibari import library
 from speechfleet_worker.providers.hibari.model import HibariOptions, HibariTTSModel
 
+PATIENT = Timeouts(first_audio=240.0, silence=240.0)
+"""Of calls that wait for others, on a machine that does more than that."""
 PROJECT = Path(__file__).parents[4] / "pyproject.toml"
 
 
 async def spoken(text: str, **options: float) -> TTSResponse:
-    model = HibariTTSModel(stream=False, options=HibariOptions(**options))
+    model = HibariTTSModel(stream=False, options=HibariOptions(**options), timeouts=PATIENT)
     response = await model.synthesize(Msg("assistant", text))
     assert isinstance(response, TTSResponse)
     assert response.media_type == "audio/pcm;rate=24000"
