@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
+from unittest.mock import Mock
 
 import pytest
 
@@ -19,7 +20,7 @@ from speechfleet.job import AsyncJob
 from tests.soak.load import Load, Plan
 from tests.soak.process_watch import ProcessWatch, Watched
 from tests.soak.run_folder import OWNER, make_folder, release
-from tests.soak.stage import SoakStage
+from tests.soak.stage import LOADING_S, SoakStage
 from tests.soak.starting import start_worker
 
 
@@ -166,3 +167,9 @@ async def test_who_waits_for_an_end_in_vain_leaves_the_verdict_to_the_invariants
     load = Load(cast("SoakStage", None), seed=1)
     await load._ended(Waiting(), Plan("north", "job-1", ["One."]))
     assert load.violations == []
+
+
+def test_the_repair_of_a_fault_waits_for_a_server_that_is_slow() -> None:
+    stage = Mock(spec=SoakStage, redis_url="redis://127.0.0.1:1/0")
+    settings = SoakStage.server(stage).get_connection_kwargs()
+    assert settings["socket_timeout"] == settings["socket_connect_timeout"] == LOADING_S
