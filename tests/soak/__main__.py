@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.soak.disk import MARK, with_own_mounts
-from tests.soak.faults import LOADING_S, inject
+from tests.soak.faults import inject
 from tests.soak.invariants import violations
 from tests.soak.load import Load
 from tests.soak.process_watch import ProcessWatch
 from tests.soak.report import Report
 from tests.soak.run_folder import make_folder, release
-from tests.soak.stage import OneServer, staged
+from tests.soak.stage import LOADING_S, OneServer, staged
 
 _log = logging.getLogger(__name__)
 

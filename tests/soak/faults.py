@@ -7,13 +7,13 @@ import logging
 import random
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 
 import redis.asyncio
 
-from tests.soak.stage import FailingOver, OneServer, SoakStage
+from tests.soak.stage import LOADING_S, FailingOver, OneServer, SoakStage
 from tests.soak.starting import start_worker
 from tests.soak.workers_clock import NOTICED_WITHIN_S
 
@@ -22,15 +22,6 @@ log = logging.getLogger(__name__)
 Fault = Callable[[random.Random], Awaitable[None]]
 BETWEEN_S = (1.0, 4.0)
 """Seconds of peace between two faults."""
-LOADING_S = 180.0
-"""Seconds in which a server on a busy machine has loaded what ten minutes have left."""
-
-
-@asynccontextmanager
-async def server(stage: SoakStage) -> AsyncIterator[redis.asyncio.Redis]:
-    """Connect to the server itself, beside every proxy."""
-    async with redis.asyncio.Redis.from_url(stage.redis_url) as client:
-        yield client
 
 
 async def worker_killed(stage: SoakStage, random: random.Random) -> None:
@@ -66,7 +57,7 @@ async def redis_suspended(stage: OneServer, random: random.Random) -> None:
 
 
 async def redis_full(stage: OneServer, random: random.Random) -> None:
-    async with server(stage) as client:
+    async with stage.server() as client:
         await client.config_set("maxmemory", 1)
         await asyncio.sleep(random.uniform(0.5, 3.0))
         await client.config_set("maxmemory", 0)
@@ -78,7 +69,7 @@ async def redis_cannot_save(stage: OneServer, random: random.Random) -> None:
     with suppress(FileNotFoundError, IsADirectoryError):
         blocked.unlink()
     blocked.mkdir(exist_ok=True)
-    async with server(stage) as client:
+    async with stage.server() as client:
         await client.config_set("save", "3600 1")
         await client.bgsave()
         await asyncio.sleep(random.uniform(1.0, 4.0))
@@ -88,7 +79,7 @@ async def redis_cannot_save(stage: OneServer, random: random.Random) -> None:
 
 async def redis_read_only(stage: OneServer, random: random.Random) -> None:
     """Make it a replica of nobody, as a demoted primary is for a while."""
-    async with server(stage) as client:
+    async with stage.server() as client:
         await client.execute_command("REPLICAOF", "127.0.0.1", "1")  # type: ignore[no-untyped-call]
         await asyncio.sleep(random.uniform(0.5, 3.0))
         await client.execute_command("REPLICAOF", "NO", "ONE")  # type: ignore[no-untyped-call]
@@ -197,7 +188,7 @@ async def redis_disk_full(stage: OneServer, random: random.Random) -> None:
     Valkey 9.1.2 spoils the file then; that ours is written anew has to be waited for, since no
     server can lose its memory right after a full disk and have it.
     """
-    async with server(stage) as client:
+    async with stage.server() as client:
         await asyncio.to_thread(stage.server_disk.fill)
         await asyncio.sleep(random.uniform(1.0, 4.0))
         await asyncio.to_thread(stage.server_disk.free)

@@ -92,7 +92,7 @@ async def of_job(stage: SoakStage, client: AsyncClient, plan: Plan) -> list[str]
         return [f"{name}: {record.state}, {record.fields.get('message', '')}"]
     found = []
     job = keys.JobKeys(plan.namespace, plan.id)
-    async with redis.asyncio.Redis.from_url(stage.redis_url) as server:
+    async with stage.server() as server:
         entries: list[tuple[bytes, dict[bytes, bytes]]] = cast(
             "Any", await server.xrange(job.stream(record.epoch))
         )
@@ -181,7 +181,7 @@ async def of_calls(load: Load, fleet: dict[str, AsyncClient]) -> list[str]:
 async def of_keys(stage: SoakStage) -> list[str]:
     """Nothing is left in Redis that belongs to work."""
     found = []
-    async with redis.asyncio.Redis.from_url(stage.redis_url) as server:
+    async with stage.server() as server:
         streamed = 0
         async for key in server.scan_iter(f"{keys.PREFIX}:*", count=1000):
             kind = key.decode().removeprefix(f"{keys.PREFIX}:").partition(":")[0]

@@ -149,13 +149,18 @@ class Load:
         await again(lambda: client.job(plan.id).delete())
         self.count("deleted")
 
-    async def _ended(self, client: AsyncClient, plan: Plan) -> None:
-        """Wait for the end, whatever it is, also in vain: the invariants judge it.
+    async def _ended(self, client: AsyncClient, plan: Plan) -> bool:
+        """Wait for the end, whatever it is; tell whether it came, which the invariants judge.
 
         On a busy machine the process of an isolated job starts in half a minute.
         """
-        with suppress(SpeechFleetError, TimeoutError):
+        try:
             await again(lambda: client.job(plan.id).result(timeout=120))
+        except TimeoutError:  # ResultTimeout is one as well
+            return False
+        except SpeechFleetError:
+            return True
+        return True
 
     # --- listeners --------------------------------------------------------------------------
 
@@ -258,17 +263,25 @@ class Load:
                     await again(lambda end=end: session.push(text[:end]))  # type: ignore[misc]
                     await asyncio.sleep(delay)
                 await again(lambda: session.complete(text))
-                await self._ended(client, plan)
                 self.count("sessions")
-                async with asyncio.timeout(LISTEN_S):
-                    heard = await hearing
-                if heard is not None:
-                    plan.heard.append(heard)
-                    self.count("heard by session")
+                if await self._ended(client, plan):
+                    await self._heard(plan, hearing)
             finally:
                 hearing.cancel()
                 with suppress(SpeechFleetError):
                     await session.close()
+
+    async def _heard(self, plan: Plan, hearing: asyncio.Task[bytes | None]) -> None:
+        """Note what was heard of a session that has ended, or that its end was not heard."""
+        try:
+            async with asyncio.timeout(LISTEN_S):
+                heard = await hearing
+        except TimeoutError:
+            self._violated(plan, f"its end was not heard within {LISTEN_S:g} s")
+            return
+        if heard is not None:
+            plan.heard.append(heard)
+            self.count("heard by session")
 
     async def _batch(self, random: random.Random) -> None:
         number, size = next(self._numbers), random.randint(3, 30)

@@ -14,6 +14,8 @@ from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
+import redis.asyncio
+
 from speechfleet import AsyncClient, Settings
 from speechfleet.embedded import EmbeddedFleet, EmbeddedValkey, gateway_process, worker_pool
 from speechfleet.embedded.gateway_process import GatewayProcess
@@ -31,6 +33,8 @@ from tests.support.stage import PROVIDERS, ROOT, Ledger
 
 # A machine under such load starts no process in the time that is right for others.
 worker_pool.READY_TIMEOUT_S = gateway_process.READY_TIMEOUT_S = 180.0
+LOADING_S = 180.0
+"""Seconds in which a server on a busy machine answers, or loads what ten minutes have left."""
 SESSIONS = ("--lanes", "session")
 NAMESPACES = ("north", "south")
 SETTINGS = {
@@ -81,6 +85,12 @@ class SoakStage(ABC):
     @abstractmethod
     def redis_url(self) -> str:
         """The URL of the server that has the truth, beside every proxy."""
+
+    def server(self) -> redis.asyncio.Redis:
+        """Connect to that server: a fault whose repair is given up would stay for ever."""
+        return redis.asyncio.Redis.from_url(
+            self.redis_url, socket_timeout=LOADING_S, socket_connect_timeout=LOADING_S
+        )
 
     def client(self, namespace: str) -> AsyncClient:
         """Return a client that reaches Redis as every user does: through its proxy, if any."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -9,17 +10,19 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
+from unittest.mock import Mock
 
 import pytest
 
 from speechfleet import AsyncClient
 from speechfleet.embedded.worker_process import WorkerProcess
-from speechfleet.errors import MisconfiguredError
+from speechfleet.errors import JobCancelled, MisconfiguredError, ResultTimeout
 from speechfleet.job import AsyncJob
+from tests.soak import load as soak_load
 from tests.soak.load import Load, Plan
 from tests.soak.process_watch import ProcessWatch, Watched
 from tests.soak.run_folder import OWNER, make_folder, release
-from tests.soak.stage import SoakStage
+from tests.soak.stage import LOADING_S, SoakStage
 from tests.soak.starting import start_worker
 
 
@@ -153,16 +156,46 @@ def test_only_a_crash_while_starting_is_excused(
     assert watch.excused == 1 - told
 
 
-async def test_who_waits_for_an_end_in_vain_leaves_the_verdict_to_the_invariants() -> None:
-    """Both the wait for the result and that around it may be the first to give up."""
+class Answering(AsyncClient):
+    """Answers whatever asks for a job."""
 
-    class Waiting(AsyncClient):
-        def __init__(self) -> None:
-            pass
+    def __init__(self, answer: Exception) -> None:
+        self._answer = answer
 
-        def job(self, id: str) -> AsyncJob:
-            raise TimeoutError
+    def job(self, id: str) -> AsyncJob:
+        raise self._answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "came"),
+    [
+        pytest.param(TimeoutError(), False, id="the wait around it was over first"),
+        pytest.param(ResultTimeout("job-1", 120), False, id="no result in time"),
+        pytest.param(JobCancelled("cancelled"), True, id="an end of another kind"),
+    ],
+)
+async def test_an_end_that_does_not_come_is_left_to_the_invariants(
+    answer: Exception, came: bool
+) -> None:
+    load = Load(cast("SoakStage", None), seed=1)
+    assert await load._ended(Answering(answer), Plan("north", "job-1", ["One."])) is came
+    assert load.violations == []
+
+
+async def test_an_end_that_nobody_hears_is_told_with_its_job(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(soak_load, "LISTEN_S", 0.01)
+
+    async def for_ever() -> None:
+        await asyncio.Event().wait()
 
     load = Load(cast("SoakStage", None), seed=1)
-    await load._ended(Waiting(), Plan("north", "job-1", ["One."]))
-    assert load.violations == []
+    await load._heard(Plan("north", "session-1", ["One."]), asyncio.create_task(for_ever()))
+    assert load.violations == ["north/session-1: its end was not heard within 0.01 s"]
+
+
+def test_the_repair_of_a_fault_waits_for_a_server_that_is_slow() -> None:
+    stage = Mock(spec=SoakStage, redis_url="redis://127.0.0.1:1/0")
+    settings = SoakStage.server(stage).connection_pool.connection_kwargs
+    assert settings["socket_timeout"] == settings["socket_connect_timeout"] == LOADING_S
