@@ -14,6 +14,7 @@ from celery.app.amqp import AMQP
 from kombu.connection import Connection
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport.redis import Channel, SentinelChannel, SentinelTransport, Transport
+from kombu.utils.json import loads
 from kombu.utils.scheduling import round_robin_cycle
 from redis.connection import AbstractConnection
 from redis.exceptions import RedisError, ResponseError
@@ -38,6 +39,8 @@ RETRY_PAUSE_S, LONGEST_RETRY_PAUSE_S = 0.5, 2.0
 UNBLOCK_ATTEMPTS = 3
 BEHIND_PRIORITY = 3
 """kombu's priority of all messages but those at the head of their queue, which have 0."""
+AT_ONCE_S = 0.001
+"""Seconds for which a BRPOP waits that takes only what is there."""
 
 
 class LastingConnection(AbstractConnection):
@@ -80,20 +83,18 @@ class _OpenQueues(round_robin_cycle):
     def __init__(self, is_open: Callable[[str], bool]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # kombu
         self._is_open = is_open
-        self._asked = 0
+        self._asked: list[str] = []
 
     def consume(self, n: int) -> list[str]:
         """Return the queues that a BRPOP asks now."""
         found = [queue for queue in self.items[:n] if self._is_open(queue)]
-        self._asked = len(found)
-        return sorted(found, key=_is_of_batches)
+        self._asked = sorted(found, key=_is_of_batches)
+        return self._asked
 
-    def has_more_open(self) -> bool:
-        """Tell whether more queues have room than the last BRPOP asked.
-
-        Of those that it asked none is closed before it ends.
-        """
-        return sum(map(self._is_open, self.items)) > self._asked
+    def opened(self) -> list[str]:
+        """Return the queues that have room and that the last BRPOP does not ask."""
+        found = [queue for queue in self.items if queue not in self._asked]
+        return sorted(filter(self._is_open, found), key=_is_of_batches)
 
 
 @cache
@@ -121,6 +122,10 @@ class _LastingChannel:
 
     _in_poll: Any
     pool: Any
+    connection: Any
+    sep: str
+    priority_steps: list[int]
+    _q_for_pri: Callable[[str, int], str]
     _queue_cycle: Any
     connection_errors: tuple[type[Exception], ...]
 
@@ -140,18 +145,41 @@ class _LastingChannel:
             self._sender = super()._create_client()  # type: ignore[misc]  # of the channel
         return self._sender
 
-    def end_waiting(self) -> None:
-        """End a BRPOP that waits, if another queue has room by now: the next one asks that too."""
-        waiting, cycle = self._in_poll, self._queue_cycle
-        if not waiting or waiting.server_side_id is None or not cycle.has_more_open():
+    def resume(self) -> None:
+        """Take messages of queues that have room by now and that a BRPOP which waits does not ask.
+
+        Where they have none, it is ended: the next one asks them, too. That takes three commands
+        where a message takes one.
+        """
+        waiting = self._in_poll
+        if not waiting or waiting.server_side_id is None:
             return
         try:
             with self.conn_or_acquire() as client:  # type: ignore[attr-defined]  # of the channel
-                for _ in range(UNBLOCK_ATTEMPTS):  # the server may not have begun to wait
-                    if client.client_unblock(waiting.server_side_id):
+                while opened := self._queue_cycle.opened():
+                    if not self._take_at_once(client, opened):
+                        _unblock(client, waiting)
                         return
         except (RedisError, OSError) as error:
             log.debug("a queue is resumed a moment later: %r", error)
+
+    def _take_at_once(self, client: redis.Redis, queues: list[str]) -> bool:
+        """Take a message that is there; False where there is none."""
+        lists = [self._q_for_pri(queue, step) for step in self.priority_steps for queue in queues]
+        taken: Any = client.brpop(lists, AT_ONCE_S)
+        if not taken:
+            return False
+        queue = taken[0].decode().partition(self.sep)[0]
+        self._queue_cycle.rotate(queue)
+        message = loads(taken[1])  # type: ignore[no-untyped-call]  # kombu
+        self.connection._deliver(message, queue)  # noqa: SLF001 # as kombu itself does
+        return True
+
+
+def _unblock(client: redis.Redis, waiting: Any) -> None:
+    for _ in range(UNBLOCK_ATTEMPTS):  # the server may not have begun to wait
+        if client.client_unblock(waiting.server_side_id):
+            return
 
 
 class RedisChannel(_LastingChannel, Channel):

@@ -47,8 +47,8 @@ class MessageReceiver:
 
     def _ask_again(self) -> None:
         """Let the consumer ask the queues that have room again; Celery's loop may sleep."""
-        self.on_celery_thread(self._end_waiting)
+        self.on_celery_thread(self._resume)
 
-    def _end_waiting(self) -> None:
+    def _resume(self) -> None:
         if (consumer := self.consumer.task_consumer) is not None:
-            consumer.channel.end_waiting()
+            consumer.channel.resume()

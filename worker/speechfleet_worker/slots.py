@@ -121,13 +121,13 @@ class Slot:
         self.queue = queue
         self._slots = slots
         self._is_held = is_held
-        self._is_awaited = not is_held
+        self._is_pending = not is_held
         self._is_storing = False
         self._given = asyncio.Event()
 
     async def hold(self) -> bool:
         """Wait until the job has the slot; False where none came free in time."""
-        if self._is_awaited:
+        if self._is_pending:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(READY_PATIENCE_S):
                     await self._given.wait()
@@ -135,7 +135,7 @@ class Slot:
 
     def give(self) -> None:
         """Give the slot to the job that was made ready."""
-        self._is_awaited, self._is_held = False, True
+        self._is_pending, self._is_held = False, True
         self._given.set()
 
     def leave_to_store(self) -> None:
@@ -147,15 +147,15 @@ class Slot:
     def resume(self) -> None:
         """Hold the slot again, for a job that has to speak once more: it waits for no room."""
         self._end_storing()
-        if not (self._is_held or self._is_awaited):
+        if not (self._is_held or self._is_pending):
             self._is_held = True
             self._slots.count(self.queue, 1)
 
     def leave(self) -> None:
         """Leave the slot at the job's end. Idempotent."""
         self._end_storing()
-        if self._is_awaited:
-            self._is_awaited = False
+        if self._is_pending:
+            self._is_pending = False
             self._slots.leave_line(self)
         if self._is_held:
             self._give_up()
