@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from speechfleet.embedded import EmbeddedValkey
-from speechfleet.settings import settings
+from speechfleet.settings import Settings, settings
+from speechfleet_worker.providers.built_in import BUILT_IN
+from speechfleet_worker.providers.rehearsal import rehearse
 from tests.support import moto_server
 
 # No example has to be quick: a machine may do more than this.
@@ -52,6 +55,15 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     settings.cache_clear()
     yield
     settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def rehearsed() -> None:
+    """Have the SDKs of providers imported, which is no part of the time of a call."""
+    # In a thread: asyncio.run would take the loop of tests away from this one.
+    rehearsing = threading.Thread(target=rehearse, args=(BUILT_IN, Settings()))
+    rehearsing.start()
+    rehearsing.join()
 
 
 @pytest.fixture(scope="session")

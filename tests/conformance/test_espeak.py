@@ -6,7 +6,7 @@ from typing import Any
 
 from speechfleet.settings import Timeouts
 from speechfleet_worker.providers.espeak.model import EspeakTTSModel
-from speechfleet_worker.testing.conformance import KEY, ModelConformance, spoken
+from speechfleet_worker.testing.conformance import KEY, PATIENT, ModelConformance, spoken
 from speechfleet_worker.testing.wire import NoServer, WireServer
 
 
@@ -22,7 +22,7 @@ class TestEspeak(ModelConformance):
         timeouts: Timeouts | None = None,
         key: str = KEY,
     ) -> EspeakTTSModel:
-        return EspeakTTSModel(stream=stream, timeouts=timeouts)
+        return EspeakTTSModel(stream=stream, timeouts=timeouts or PATIENT)
 
     async def test_whole_equals_streamed(self) -> None:
         # The library's output varies a little from call to call.

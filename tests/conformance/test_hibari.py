@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from speechfleet.settings import Timeouts
 from speechfleet_worker.providers.hibari.model import HibariTTSModel
-from speechfleet_worker.testing.conformance import KEY, ModelConformance
+from speechfleet_worker.testing.conformance import KEY, PATIENT, ModelConformance
 from speechfleet_worker.testing.wire import NoServer, WireServer
 
 
@@ -24,4 +24,4 @@ class TestHibari(ModelConformance):
         timeouts: Timeouts | None = None,
         key: str = KEY,
     ) -> HibariTTSModel:
-        return HibariTTSModel(stream=stream, timeouts=timeouts)
+        return HibariTTSModel(stream=stream, timeouts=timeouts or PATIENT)

@@ -33,6 +33,8 @@ from speechfleet_worker.testing.conformance import spoken, started
 from speechfleet_worker.testing.dashscope_server import DashScopeServer
 from speechfleet_worker.testing.wire import Fault, speech
 
+pytestmark = pytest.mark.usefixtures("rehearsed")
+
 KEY = "sk-dashscope-77"
 TEXT = "Hello, world."
 

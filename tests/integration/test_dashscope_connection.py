@@ -25,6 +25,8 @@ from speechfleet_worker.testing.dashscope_realtime_server import DashScopeRealti
 from speechfleet_worker.testing.wire import Fault, speech
 from tests.support.dashscope_speech import SLOW
 
+pytestmark = pytest.mark.usefixtures("rehearsed")
+
 
 async def opened(server: DashScopeRealtimeServer | None, **settings: Any) -> RealtimeConnection:
     return await RealtimeConnection.open(

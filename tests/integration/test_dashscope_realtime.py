@@ -23,6 +23,8 @@ from speechfleet_worker.testing.dashscope_realtime_server import DashScopeRealti
 from speechfleet_worker.testing.wire import Fault, speech
 from tests.support.dashscope_speech import SLOW, audio_of, model_of, msg, pushed_until, rest
 
+pytestmark = pytest.mark.usefixtures("rehearsed")
+
 # --- the traces
 
 

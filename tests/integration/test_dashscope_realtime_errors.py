@@ -21,6 +21,8 @@ from speechfleet_worker.testing.dashscope_realtime_server import DashScopeRealti
 from speechfleet_worker.testing.wire import Fault, speech
 from tests.support.dashscope_speech import KEY, audio_of, model_of, msg, rest
 
+pytestmark = pytest.mark.usefixtures("rehearsed")
+
 
 @pytest.mark.parametrize(
     ("fault", "kind", "retryable"),

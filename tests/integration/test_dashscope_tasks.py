@@ -21,6 +21,8 @@ from speechfleet_worker.testing.conformance import spoken
 from speechfleet_worker.testing.dashscope_task_server import DashScopeTaskServer
 from speechfleet_worker.testing.wire import Fault, speech
 
+pytestmark = pytest.mark.usefixtures("rehearsed")
+
 TEXT = "The first words, and then the other words."
 
 

@@ -15,6 +15,8 @@ from speechfleet_worker.testing.elevenlabs_server import ElevenLabsServer
 from speechfleet_worker.testing.wire import Fault
 from tests.support.two_providers import two_providers
 
+pytestmark = pytest.mark.usefixtures("rehearsed")
+
 TEXT = "Ein Wort, \u201edas andere\u201c -- und Schluss."
 
 

@@ -24,6 +24,8 @@ from speechfleet_worker.providers.gemini import GeminiOptions
 from speechfleet_worker.testing.gemini_server import GeminiServer
 from speechfleet_worker.testing.wire import Fault, speech
 
+pytestmark = pytest.mark.usefixtures("rehearsed")
+
 TEXT = "Hello from the wire."
 
 

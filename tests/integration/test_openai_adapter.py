@@ -28,6 +28,8 @@ from speechfleet_worker.testing.http_server import Reply, Request
 from speechfleet_worker.testing.openai_server import OpenAIServer
 from speechfleet_worker.testing.wire import Fault, speech
 
+pytestmark = pytest.mark.usefixtures("rehearsed")
+
 TEXT = "Hello from the wire."
 
 

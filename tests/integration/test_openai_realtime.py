@@ -16,6 +16,8 @@ from speechfleet_worker.testing.conformance import spoken
 from speechfleet_worker.testing.openai_realtime_server import OpenAIRealtimeServer
 from speechfleet_worker.testing.wire import Fault, speech
 
+pytestmark = pytest.mark.usefixtures("rehearsed")
+
 TEXT = "What is the capital of France? Tell me at once."
 
 

@@ -14,6 +14,8 @@ from speechfleet_worker.testing.conformance import spoken
 from speechfleet_worker.testing.polly_server import PollyServer
 from speechfleet_worker.testing.wire import speech
 
+pytestmark = pytest.mark.usefixtures("rehearsed")
+
 TEXT = "Zwölf Wörter, and a naïve 词 at the end."
 
 

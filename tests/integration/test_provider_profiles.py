@@ -19,6 +19,8 @@ from speechfleet_worker.testing.http_server import Reply
 from speechfleet_worker.testing.openai_server import OpenAIServer
 from speechfleet_worker.testing.wire import Call, Fault, speech
 
+pytestmark = pytest.mark.usefixtures("rehearsed")
+
 TEXT = "Hello from another server."
 
 

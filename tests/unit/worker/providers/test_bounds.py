@@ -39,6 +39,8 @@ from speechfleet_worker.providers.gemini import GeminiTTSModel
 from speechfleet_worker.providers.openai import OpenAIOptions, OpenAITTSModel
 from speechfleet_worker.providers.pcm import PcmReader
 
+pytestmark = pytest.mark.usefixtures("rehearsed")
+
 KEY = "sk-very-secret-key"
 
 

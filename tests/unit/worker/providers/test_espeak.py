@@ -297,12 +297,13 @@ def python(script: str) -> str:
 
 _SPEAK = """
 import asyncio, os, pathlib, sys, tempfile
+from speechfleet.settings import Timeouts
 from speechfleet.tts import Msg
 from speechfleet import espeak_library
 from speechfleet_worker.providers.espeak.model import EspeakTTSModel
 
 def seconds():
-    model = EspeakTTSModel(stream=False)
+    model = EspeakTTSModel(stream=False, timeouts=Timeouts(first_audio=240.0))
     response = asyncio.run(model.synthesize(Msg("assistant", "Hello from a process.")))
     return len(response.audio_from(0)) / 44100
 """

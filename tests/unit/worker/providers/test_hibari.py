@@ -132,9 +132,11 @@ def test_a_forked_child_loads_its_own() -> None:
     program = """
 import asyncio, os, sys
 from speechfleet_worker.providers.hibari.model import HibariTTSModel
+from speechfleet.settings import Timeouts
 from speechfleet.tts import Msg
 def size():
-    answer = asyncio.run(HibariTTSModel(stream=False).synthesize(Msg("a", "Hello.")))
+    model = HibariTTSModel(stream=False, timeouts=Timeouts(first_audio=240.0))
+    answer = asyncio.run(model.synthesize(Msg("a", "Hello.")))
     return len(answer.audio_from(0))
 mine = size()
 if (child := os.fork()) == 0:
