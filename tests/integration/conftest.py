@@ -15,6 +15,12 @@ from tests.support.events import Events
 from tests.support.spoken_batch import Spoken
 
 
+@pytest.fixture(autouse=True)
+def patience(clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client gives up after one connect that takes long; on a busy machine it may."""
+    monkeypatch.setenv("SPEECHFLEET_REDIS_CONNECT_TIMEOUT", "60")
+
+
 @pytest.fixture
 def events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Events]:
     """Makes ``python -m speechfleet_worker`` run the stand-in; tells what it does."""

@@ -19,6 +19,8 @@ from speechfleet.waiting import outlast
 from tests.support.redis_servers import SentinelSet, sentinel_set
 
 ENTRY = ("kind", "rewind", "offset", "0", "attempt", "1", "reason", "a test")
+CONNECT_S = 5.0
+"""A stopped server takes connections and answers none: the next one is tried."""
 WITHIN_S = 240.0
 """Seconds for all of a test; a failover alone may take two minutes on a busy machine."""
 
@@ -33,7 +35,7 @@ def servers(tmp_path: Path) -> Iterator[SentinelSet]:
 async def test_open_connections_follow_the_primary(
     servers: SentinelSet, number: signal.Signals
 ) -> None:
-    settings = Settings.load(redis_url=servers.url)
+    settings = Settings.load(redis_url=servers.url, redis_connect_timeout=CONNECT_S)
     ledger = Ledger(settings, patience_s=WITHIN_S)
     call = ledger.connection.scripts.call
     heartbeat = heartbeat_client(settings, "test")
@@ -68,7 +70,9 @@ async def test_open_connections_follow_the_primary(
 async def test_a_primary_that_comes_back_is_not_taken_for_the_primary(
     servers: SentinelSet,
 ) -> None:
-    ledger = Ledger(Settings.load(redis_url=servers.url), patience_s=WITHIN_S)
+    ledger = Ledger(
+        Settings.load(redis_url=servers.url, redis_connect_timeout=CONNECT_S), patience_s=WITHIN_S
+    )
     call = ledger.connection.scripts.call
     assert await call("SET", "before", "1")
     stopped = await servers.fail_over(signal.SIGSTOP)
@@ -80,7 +84,9 @@ async def test_a_primary_that_comes_back_is_not_taken_for_the_primary(
 
 
 async def test_without_any_server_the_error_names_the_service(servers: SentinelSet) -> None:
-    ledger = Ledger(Settings.load(redis_url=servers.url), patience_s=0.1)
+    ledger = Ledger(
+        Settings.load(redis_url=servers.url, redis_connect_timeout=CONNECT_S), patience_s=0.1
+    )
     call = ledger.connection.scripts.call
     for process in (*servers.servers.values(), *servers.sentinels.values()):
         process.kill()
