@@ -11,10 +11,23 @@ from urllib.parse import urlsplit
 
 BUCKET = "speechfleet"
 
-# It ends with its standard input, so that tests that are killed leave no server behind.
+# It ends with its standard input, so that tests that are killed leave no server behind. moto looks
+# for an object and writes it in two steps: without a lock two conditional writes may both succeed.
 _PROGRAM = """
-import logging, sys
+import logging, sys, threading
+from moto.s3.responses import S3Response
 from moto.server import ThreadedMotoServer
+
+def one_at_a_time(name, lock):
+    write = getattr(S3Response, name)
+    def locked(self, *arguments):
+        with lock:
+            return write(self, *arguments)
+    setattr(S3Response, name, locked)
+
+lock = threading.Lock()
+one_at_a_time("_key_response_put", lock)
+one_at_a_time("_key_response_post", lock)
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
 server.start()

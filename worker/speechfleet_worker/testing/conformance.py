@@ -265,7 +265,8 @@ class ProviderConformance(ModelConformance):
             server.script(fault)
             with pytest.raises(ProviderTimeout, match=which):
                 await spoken(self.model(server, timeouts=timeouts), self.text)
-            await server.until(lambda s: s.calls[1].outcome == "aborted")
+            # On a busy machine the call may be over before the server has seen it.
+            await server.until(lambda s: all(call.outcome == "aborted" for call in s.calls[1:]))
 
     async def test_cancelling_in_mid_stream_closes_the_connection_at_once(self) -> None:
         async with self.server(pace=SLOW) as server, self.model(server) as model:

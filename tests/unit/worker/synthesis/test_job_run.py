@@ -7,6 +7,7 @@ import gc
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ class Running:
         self.record = record or make_record(TEXT, cut="sentence")
         self.ahead = ahead
         self.queues = StubQueues()
+        self.asks_for_slot = asyncio.Event()
         told = says or (lambda: self.record)
         self.recorded: list[StoredSegment] = []
         self.context = make_context(
@@ -78,18 +80,12 @@ class Running:
             done=[],
             counts=make_counts(self.record),
             job=job_info(Claim(ClaimOutcome.GRANTED, record=self.record)),
-            hold_slot=self.hold_slot,
+            hold_slot=partial(ask_for, slot, self.asks_for_slot),
             on_spoken=lambda: None,
         )
-        self.slot = slot
-        self.asks_for_slot = asyncio.Event()
 
     async def start(self) -> None:
         await self.run.run(self.segments)
-
-    async def hold_slot(self) -> None:
-        self.asks_for_slot.set()
-        await hold_slot(self.slot)
 
     def segments(self, speak: Speak) -> SegmentSource:
         text = self.record.request.text
@@ -98,6 +94,11 @@ class Running:
 
     async def is_stored(self, hash: str) -> bool:
         return await SegmentStore(self.store, "default").load(hash) is not None
+
+
+async def ask_for(slot: Slot | None, asked: asyncio.Event) -> None:
+    asked.set()
+    await hold_slot(slot)
 
 
 @pytest.fixture
