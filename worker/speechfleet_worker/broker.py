@@ -125,7 +125,6 @@ class _LastingChannel:
     connection: Any
     sep: str
     priority_steps: list[int]
-    _q_for_pri: Callable[[str, int], str]
     _queue_cycle: Any
     connection_errors: tuple[type[Exception], ...]
 
@@ -171,8 +170,8 @@ class _LastingChannel:
             return False
         queue = taken[0].decode().partition(self.sep)[0]
         self._queue_cycle.rotate(queue)
-        message = loads(taken[1])  # type: ignore[no-untyped-call]  # kombu
-        self.connection._deliver(message, queue)  # noqa: SLF001 # as kombu itself does
+        content = loads(taken[1])  # type: ignore[no-untyped-call]  # kombu
+        self.connection._deliver(content, queue)  # noqa: SLF001 # as kombu itself does
         return True
 
 
