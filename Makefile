@@ -19,7 +19,7 @@ demo: $(VENV)/.demo ## A corpus spoken and a live stream followed; no key, no se
 	@exec $(BIN)/python -m speechfleet.demo
 
 test: $(VENV)/.dev $(VENV)/agentscope1/.ready $(VENV)/agentscope-oldest/.ready ## All tests
-	@status=0; for tests in "2 tests/unit tests/conformance" "3 tests/integration tests/acceptance"; do \
+	@status=0; for tests in "2 tests/unit tests/conformance" "4 tests/integration tests/acceptance"; do \
 		$(BIN)/python -m pytest --dist loadfile --durations 8 -n $$tests || status=1; \
 	done; \
 	$(VENV)/agentscope1/bin/python -m pytest -q -n 2 --dist loadfile tests/frameworks/agentscope1 || status=1; \
