@@ -33,7 +33,7 @@ class Door:
         self._target = (host, port)
         self._server: asyncio.Server | None = None
         self._port = 0
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._passing: set[asyncio.Task[object]] = set()
 
     async def open(self) -> str:
         """The URL, the same each time."""
@@ -44,14 +44,26 @@ class Door:
     async def shut(self) -> None:
         assert self._server is not None
         self._server.close()
-        for writer in list(self._writers):
-            writer.transport.abort()
+        passing = list(self._passing)
+        for task in passing:
+            task.cancel()
+        await asyncio.gather(*passing, return_exceptions=True)
 
     async def _pass(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        far, forth = await asyncio.open_connection(*self._target)
-        self._writers |= {back, forth}
-        await asyncio.gather(_copy(near, forth), _copy(far, back))
-        self._writers -= {back, forth}
+        task = asyncio.current_task()
+        assert task is not None
+        self._passing.add(task)
+        writers = [back]
+        try:
+            far, forth = await asyncio.open_connection(*self._target)
+            writers.append(forth)
+            await asyncio.gather(_copy(near, forth), _copy(far, back))
+        except BaseException:
+            for writer in writers:
+                writer.transport.abort()
+            raise
+        finally:
+            self._passing.discard(task)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

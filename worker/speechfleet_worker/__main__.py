@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 
 if __name__ == "__main__":
     for number in (signal.SIGTERM, signal.SIGINT):  # until Celery handles them
         signal.signal(number, lambda *_: os._exit(0))
 
     from speechfleet_worker.command_line import main
+    from speechfleet_worker.run import end_process
 
-    sys.exit(main())
+    end_process(main())

@@ -258,10 +258,19 @@ def drain_and_exit(
         except Exception:
             log.exception("the drain did not complete; other workers will recover the rest")
             status = 1
-        tracing.flush()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        end_process(status)
+
+
+def end_process(status: int) -> NoReturn:
+    """End the process at once.
+
+    Python's own exit would go on while the event loop and the providers' SDKs still run in daemon
+    threads: that can crash the process, and hide its status.
+    """
+    tracing.flush()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 async def _leave(worker: Worker, heartbeat: Heartbeat) -> None:
