@@ -274,6 +274,22 @@ async def test_the_keyboard_is_enough(url: str) -> None:
         assert "- button\n" not in told, "every button has a name"
 
 
+async def test_a_sentence_keeps_the_focus_while_others_come(
+    stage: Stage, url: str, tmp_path: Path
+) -> None:
+    hold = Hold(tmp_path, "It stays")
+    text = "The focus is here. It stays while more is spoken."
+    path = await spoken(stage, text, "focused", **hold.options)
+    async with browsing(f"{url}/{path}") as page:
+        await page.get_by_role("button", name="Play", exact=True).click()
+        sentences = page.locator(".segment")
+        await expect(sentences).to_have_count(1)
+        await sentences.first.focus()
+        hold.release()
+        await expect(sentences).to_have_count(2)
+        await expect(sentences.first).to_be_focused()
+
+
 async def test_a_key_opens_the_console(stage: Stage, tmp_path: Path) -> None:
     key = make_key()
     with gateway(stage.fleet, tmp_path, keys=f"default={digest(key)}") as guarded:

@@ -29,8 +29,11 @@ export class Passage {
 
   /** Replace the segments by those of /jobs/{id}. */
   know(segments) {
-    this.#segments.clear();
-    for (const segment of segments) this.#keep(segment);
+    const indices = new Set(segments.map(({ index }) => index));
+    for (const index of this.#segments.keys()) {
+      if (!indices.has(index)) this.#segments.delete(index);
+    }
+    for (const segment of segments) this.#keep(segment); // one that is known keeps the focus
     this.#schedule();
   }
 
@@ -181,6 +184,9 @@ export class Passage {
       this.#stopAt(segments[0]?.element ?? null);
     }
     if (at < this.#text.length) parts.push(el("span", { class: "ahead" }, cut(at)));
+    const { activeElement } = document;
+    const focused = this.element.contains(activeElement) ? activeElement : null;
     this.element.replaceChildren(...parts);
+    focused?.focus({ preventScroll: true }); // which it lost with its place
   }
 }
