@@ -11,6 +11,7 @@ from typing import Any, get_args
 from speechfleet.dialogue import VoicedPart
 from speechfleet.errors import InvalidRequest
 from speechfleet.fallback import FallbackVoice, read_fallback
+from speechfleet.json_numbers import is_number
 from speechfleet.lexicon import Lexicon, LexiconEntry, read_lexicon
 from speechfleet.speakable import SpeakableMode, check_pauses
 
@@ -138,8 +139,7 @@ def _decode_fallback(values: Any) -> tuple[FallbackVoice, ...] | None:
 def _check_loudness(loudness: object) -> None:
     if loudness is None:
         return
-    is_number = isinstance(loudness, int | float) and not isinstance(loudness, bool)
-    if is_number and QUIETEST_LUFS <= float(loudness) <= LOUDEST_LUFS:  # type: ignore[arg-type]
+    if is_number(loudness) and QUIETEST_LUFS <= loudness <= LOUDEST_LUFS:
         return
     raise InvalidRequest(
         f"loudness={loudness!r}: it must be a number of LUFS from {QUIETEST_LUFS:g} to "

@@ -6,6 +6,7 @@ from collections import defaultdict, deque
 from collections.abc import Mapping
 from statistics import median
 
+from speechfleet.json_numbers import is_number
 from speechfleet.request import Request
 
 LEAST_OF_USUAL = 0.75
@@ -43,6 +44,6 @@ class Paces:
 
 def _speed(request: Request) -> float:
     speed: object = request.options.get("speed")
-    if isinstance(speed, int | float) and not isinstance(speed, bool) and speed > 0:
+    if is_number(speed) and speed > 0:
         return float(speed)
     return 1.0

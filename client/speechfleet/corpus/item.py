@@ -13,6 +13,7 @@ from typing import Any
 
 from speechfleet.audio.file_names import EXTENSIONS
 from speechfleet.errors import InvalidRequest, SpeechFleetError
+from speechfleet.json_numbers import is_whole_number
 from speechfleet.request import Lane, Request, check_id
 from speechfleet.spoken_form import SPOKEN_FORM_FIELDS, take_spoken_form
 from speechfleet.tts import Msg
@@ -193,7 +194,7 @@ FILE_EXTENSIONS = {extension.removeprefix(".") for extension in EXTENSIONS} | {
 def _as_id(id: object) -> str:
     if id is None:
         return ""
-    if isinstance(id, int) and not isinstance(id, bool):
+    if is_whole_number(id):
         return str(id)
     if not isinstance(id, str):
         raise InvalidRequest(f"its 'id' is {id!r}, neither text nor a whole number")

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from speechfleet.errors import InvalidRequest
+from speechfleet.json_numbers import is_number
 from speechfleet.tts import TTSModelBase
 from speechfleet_worker.providers.base import ProviderModel
 
@@ -32,7 +33,7 @@ def split_speed(kind: type[TTSModelBase], options: Mapping[str, Any], model_name
     speed = options[SPEED]
     if speed is None:
         return Speed({name: value for name, value in options.items() if name != SPEED})
-    if isinstance(speed, bool) or not isinstance(speed, int | float):
+    if not is_number(speed):
         raise InvalidRequest(f"option 'speed': {speed!r} is no number")
     if not SLOWEST <= speed <= FASTEST:
         raise InvalidRequest(

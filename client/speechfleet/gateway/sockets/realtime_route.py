@@ -31,6 +31,7 @@ from speechfleet.gateway.sockets.realtime_speech import RATE, RealtimeSpeech
 from speechfleet.gateway.speech_order import check_text, openai_options, resolve_model
 from speechfleet.gateway.voice_aliases import resolve_voice
 from speechfleet.job import AsyncJob
+from speechfleet.json_numbers import is_number
 
 log = logging.getLogger(__name__)
 router = APIRouter()
@@ -217,8 +218,7 @@ class RealtimeConversation:
         settings, voice, speed = self._context.settings, output.get("voice"), output.get("speed")
         if isinstance(voice, dict):
             voice = voice.get("id")
-        is_number = isinstance(speed, int | float | None) and not isinstance(speed, bool)
-        if not isinstance(voice, str | None) or not is_number:
+        if not isinstance(voice, str | None) or not (speed is None or is_number(speed)):
             raise InvalidRequest("voice is a name, and speed a number")
         options = openai_options({}, self._model, instructions=None, speed=speed or 1.0,
                                  ignored=())  # fmt: skip

@@ -26,6 +26,7 @@ from speechfleet.gateway.sockets.json_socket import (
 )
 from speechfleet.gateway.sockets.text_config import TextConfig
 from speechfleet.gateway.sockets.utterance import Utterance
+from speechfleet.json_numbers import is_whole_number
 
 router = APIRouter()
 MAX_UTTERANCES = 8
@@ -162,9 +163,7 @@ class TextConversation:
         await utterance.complete()
 
     async def _interrupt(self, played: object) -> None:
-        if played is not None and (
-            not isinstance(played, int) or isinstance(played, bool) or played < 0
-        ):
+        if not (played is None or (is_whole_number(played) and played >= 0)):
             raise InvalidRequest("'played' is a number of bytes of the utterance's PCM")
         self._open = None
         for place, utterance in enumerate(list(self._unfinished)):
