@@ -215,8 +215,6 @@ class SpendingLimit:
         if self._max_cost is not None:
             for model in models:
                 self._prices.require(model)
-        if len(models) == 1:
-            return most_of(self._prices, request.model, request.text)
         ceilings = (most_of(self._prices, model, request.text) for model in models)
         return max(ceilings, key=lambda ceiling: ceiling.money)
 
