@@ -21,9 +21,9 @@ from speechfleet_worker.providers.dashscope.connection import (
     RealtimeConnection,
     ResponseDone,
 )
+from speechfleet_worker.testing.conformance import SLOW
 from speechfleet_worker.testing.dashscope_realtime_server import DashScopeRealtimeServer
 from speechfleet_worker.testing.wire import Fault, speech
-from tests.support.dashscope_speech import SLOW
 
 pytestmark = pytest.mark.usefixtures("rehearsed")
 

@@ -19,9 +19,10 @@ from speechfleet_worker.providers.dashscope.realtime import (
     DashScopeRealtimeOptions,
     DashScopeRealtimeTTSModel,
 )
+from speechfleet_worker.testing.conformance import SLOW
 from speechfleet_worker.testing.dashscope_realtime_server import DashScopeRealtimeServer
 from speechfleet_worker.testing.wire import Fault, speech
-from tests.support.dashscope_speech import SLOW, audio_of, model_of, msg, pushed_until, rest
+from tests.support.dashscope_speech import audio_of, model_of, msg, pushed_until, rest
 
 pytestmark = pytest.mark.usefixtures("rehearsed")
 

@@ -11,8 +11,6 @@ from speechfleet_worker.providers.dashscope.realtime import DashScopeRealtimeTTS
 from speechfleet_worker.testing.dashscope_realtime_server import DashScopeRealtimeServer
 
 KEY = "sk-realtime-31"
-SLOW = 60.0
-"""A pace at which no speech ends while a test runs: a minute for each of its seconds."""
 
 
 def model_of(server: DashScopeRealtimeServer, **settings: Any) -> DashScopeRealtimeTTSModel:
