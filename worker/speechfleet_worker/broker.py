@@ -112,10 +112,6 @@ class _LastingChannel:
         self._queue_cycle = _OpenQueues(is_open)
         self._sender: redis.Redis | None = None
 
-    def _q_for_pri(self, queue: str, pri: int) -> str:
-        """Name the list of a queue and a priority: a BRPOP asks for both lists of each queue."""
-        return queue + message.BEHIND if pri >= BEHIND_PRIORITY else queue
-
     do_restore = False
     """Messages only point to jobs: one that is lost with a connection is found to be missing and
     sent again. kombu would write them back itself, or, failing that, into a file in /tmp."""
@@ -127,6 +123,10 @@ class _LastingChannel:
     priority_steps: list[int]
     _queue_cycle: Any
     connection_errors: tuple[type[Exception], ...]
+
+    def _q_for_pri(self, queue: str, pri: int) -> str:
+        """Name the list of a queue and a priority: a BRPOP asks for both lists of each queue."""
+        return queue + message.BEHIND if pri >= BEHIND_PRIORITY else queue
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         params: dict[str, Any] = super()._connparams(asynchronous)  # type: ignore[misc]  # of the channel

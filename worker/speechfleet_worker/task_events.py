@@ -1,4 +1,4 @@
-"""Task events, which Flower shows: sent together, a few times a second."""
+"""Send the task events that Flower shows together, ten times a second."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ INTERVAL_S = 0.1
 
 
 class JobConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
-    """Celery's consumer, which sends what events there are at each turn of its loop.
+    """Sends task events together, where Celery's own consumer sends them at each turn of its loop.
 
     In a busy worker that is a send for each event, and each waits for the server's answer.
     """
