@@ -63,6 +63,16 @@ class SegmentStore:
     async def read(self, hash: str) -> wav.Wav:
         """Return the audio. Raises ObjectMissing; ValueError where it cannot be read."""
         data = await self._store.get(self._key(hash))
+        try:
+            return await self._decode(data)
+        except ObjectMissing:
+            # A note that is replaced names another object before its first one is deleted.
+            replaced = await self._store.get(self._key(hash))
+            if replaced == data:
+                raise
+            return await self._decode(replaced)
+
+    async def _decode(self, data: bytes) -> wav.Wav:
         if data[:1] != _FIRST_BYTE_OF_NOTES:
             return wav.decode(data)
         note = _Note.decode(data)
@@ -139,19 +149,32 @@ class SegmentStore:
         """Store an object that belongs to segments, unless its key is taken."""
         await self._store.put_all([object])
 
-    async def detach(self, hash: str) -> None:
-        """Give a segment an object of its own, where it lies in the audio object of a job."""
+    async def move_note(
+        self, hash: str, object: str, rate: int, words: SegmentWords | None = None
+    ) -> None:
+        """Let a segment lie in another audio object; at no moment is it without any. Idempotent.
+
+        Do it before the object is deleted that it lies in.
+        """
+        await self._store.replace(self.note(hash, object, rate, words))
+
+    async def detach(self, hash: str, prefix: str) -> None:
+        """Give a segment an object of its own, where it lies in one below ``prefix``.
+
+        At no moment is it without any. Idempotent.
+        """
         key = self._key(hash)
         try:
-            if await self._store.get(key, 0, 1) != _FIRST_BYTE_OF_NOTES:
+            data = await self._store.get(key)
+            if data[:1] != _FIRST_BYTE_OF_NOTES:
                 return
-        except ObjectMissing:
-            return
-        if (stored := await self.load(hash)) is None:
-            return
-        data = wav.encode(bytes(stored.pcm), stored.sample_rate, 1, stored.words)
-        await self._store.delete(key)
-        await self._put(NewObject(key, data, MEDIA_TYPE))
+            if not _Note.decode(data).object.startswith(prefix):
+                return
+            stored = await self._decode(data)
+        except (ObjectMissing, ValueError):
+            return  # nobody can read it any more
+        whole = wav.encode(bytes(stored.pcm), stored.sample_rate, stored.channels, stored.words)
+        await self._store.replace(NewObject(key, whole, MEDIA_TYPE))
 
     async def delete(self, hash: str) -> None:
         """Delete a segment that no record names; idempotent."""
@@ -165,9 +188,8 @@ class SegmentStore:
         if (await self._store.put_all([segment]))[0]:
             return
         if await self.load(segment.key.rpartition("/")[2]) is None:
-            # A note whose object was deleted with its job, or a broken object: it is replaced.
-            await self._store.delete(segment.key)
-            await self._store.put_all([segment])
+            # A note whose object was deleted with its job, or a broken object.
+            await self._store.replace(segment)
 
 
 async def read_segment(store: Store, namespace: str, hash: str) -> wav.Wav:

@@ -1,4 +1,6 @@
-"""The interface of a store: write-once objects under keys, read whole or by ranges.
+"""The interface of a store: objects under keys, read whole or by ranges.
+
+An object is written once: it can be replaced as a whole, and is never changed.
 
 A store's own work is blocking code behind a few hooks. It runs in the store's own threads,
 never on the loop, within a time, and whatever it raises is mapped to a StoreError: `Threads`.
@@ -202,6 +204,18 @@ class Store(ABC):
     def _put_each(
         self, objects: Sequence[NewObject], metadata: Sequence[Mapping[str, str]]
     ) -> list[bool]: ...
+
+    async def replace(self, new: NewObject) -> None:
+        """Write an object, also over one of that key: readers find the old one or the new one.
+
+        Durable when it returns. Idempotent; of several writers the last one wins.
+        """
+        check_key(new.key)
+        metadata = ascii_metadata.encode(new.metadata)
+        await self._threads.run(lambda: self._replace(new, metadata), size=len(new.data))
+
+    @abstractmethod
+    def _replace(self, new: NewObject, metadata: Mapping[str, str]) -> None: ...
 
     async def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
         """Read bytes [start, end), fewer where the object ends before. Raises ObjectMissing."""

@@ -76,17 +76,27 @@ class Bucket:
         self, key: str, data: Data, media_type: str, metadata: Mapping[str, str], write_id: str
     ) -> None:
         """Write an object. Raises ObjectExists where the key is another's."""
+        marked = {**metadata, WRITE_ID: write_id}
         self._write_once(
             key,
             write_id,
-            lambda: self.client.put_object(
-                Bucket=self.name,
-                Key=self.path(key),
-                Body=bytes(data),
-                ContentType=media_type,
-                Metadata={**metadata, WRITE_ID: write_id},
-                IfNoneMatch="*",
-            ),
+            lambda: self._put(key, data, media_type, marked, IfNoneMatch="*"),
+        )
+
+    def replace(self, key: str, data: Data, media_type: str, metadata: Mapping[str, str]) -> None:
+        """Write an object, also over one of that key."""
+        self._put(key, data, media_type, metadata)
+
+    def _put(
+        self, key: str, data: Data, media_type: str, metadata: Mapping[str, str], **more: Any
+    ) -> None:
+        self.client.put_object(
+            Bucket=self.name,
+            Key=self.path(key),
+            Body=bytes(data),
+            ContentType=media_type,
+            Metadata=metadata,
+            **more,
         )
 
     def begin(self, key: str, media_type: str, metadata: Mapping[str, str]) -> str:

@@ -69,8 +69,9 @@ class Description:
 class Draft:
     """Write a file, then link it to its name.
 
-    In this order: `write`, `seal`, `link`, then `sync_folders` of `changed`; `close` at last.
-    Each may be repeated after an error. ``nameless``: where the system can.
+    In this order: `write`, `seal`, `link` or `replace`, then `sync_folders` of `changed`; `close`
+    at last. Each but `replace` may be repeated after an error. ``nameless``: where the system
+    can; `replace` needs a draft that has a name.
     """
 
     def __init__(self, root: str, target: str, *, nameless: bool = True) -> None:
@@ -112,6 +113,17 @@ class Draft:
             _replace(self._folder, self._name, self._sidecar)
         self._drop_part()
         return True
+
+    def replace(self) -> None:
+        """Give the file its name, also where that is taken."""
+        os.replace(self._part, self._target)
+        self._part, self.linked = "", True
+        self.changed.append(self._folder)
+        if self._sidecar:
+            _replace(self._folder, self._name, self._sidecar)
+        else:
+            with suppress(FileNotFoundError):
+                os.unlink(sidecar(self._target))  # of the file that had the name before
 
     def close(self) -> None:
         """Drop the temporary file; the object stays where it was linked. Idempotent."""

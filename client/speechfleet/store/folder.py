@@ -60,6 +60,16 @@ class FolderStore(Store):
                 draft.close()
         return written
 
+    def _replace(self, new: NewObject, metadata: Mapping[str, str]) -> None:
+        draft = Draft(str(self.root), self._prefix + new.key, nameless=False)
+        try:
+            draft.write(0, new.data)
+            draft.seal(Description(new.media_type, metadata))
+            draft.replace()
+            sync_folders([draft])
+        finally:
+            draft.close()
+
     def _get(self, key: str, start: int, end: int | None) -> bytes:
         with self._present(key), open(self._prefix + key, "rb") as file:
             file.seek(start)

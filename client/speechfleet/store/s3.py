@@ -54,6 +54,9 @@ class S3Store(Store):
             return False
         return True
 
+    def _replace(self, new: NewObject, metadata: Mapping[str, str]) -> None:
+        self._bucket.replace(new.key, new.data, new.media_type, metadata)
+
     def _get(self, key: str, start: int, end: int | None) -> bytes:
         if start == end:
             self._head(key)

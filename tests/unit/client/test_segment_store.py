@@ -10,6 +10,7 @@ from speechfleet.request import Request
 from speechfleet.segment_store import SegmentStore, read_segment, segment_hash
 from speechfleet.store import Store, layout, open_store
 from speechfleet.store.base import NewObject
+from speechfleet.store.folder import FolderStore
 from speechfleet.words import SegmentWords
 
 PCM = bytes(range(200))
@@ -86,6 +87,73 @@ async def test_an_object_that_is_no_audio_is_spoken_again(
     segments: SegmentStore, store: Store
 ) -> None:
     await store.put_all([NewObject(layout.segment_object("ns", HASH), b"RIFF", "x/y")])
+    assert await segments.load(HASH) is None
+
+
+OTHER = "audio/ns/other/1.wav"
+
+
+async def test_a_note_is_moved_before_its_object_is_deleted(
+    segments: SegmentStore, store: Store
+) -> None:
+    await put_audio_object(store)
+    await segments.refer(HASH, OBJECT, RATE)
+    await store.put_all([NewObject(OTHER, wav.encode(PCM, RATE), "audio/wav")])
+    await segments.move_note(HASH, OTHER, RATE, WORDS)
+    await store.delete(OBJECT)
+    loaded = await segments.load(HASH)
+    assert loaded is not None
+    assert (bytes(loaded.pcm), loaded.words) == (PCM, WORDS)
+
+
+async def test_a_note_that_is_moved_while_it_is_read_is_followed(tmp_path: Path) -> None:
+    """Read before the move; its object is deleted before it is read, too."""
+
+    class Moving(FolderStore):
+        def _get(self, key: str, start: int, end: int | None) -> bytes:
+            if key == OBJECT:
+                note = SegmentStore(self, "ns").note(HASH, OTHER, RATE)
+                self._replace(note, {})
+                self._delete(OBJECT)
+            return super()._get(key, start, end)
+
+    store = Moving(tmp_path)
+    segments = SegmentStore(store, "ns")
+    await put_audio_object(store)
+    await store.put_all([NewObject(OTHER, wav.encode(PCM, RATE), "audio/wav")])
+    await segments.refer(HASH, OBJECT, RATE)
+    assert bytes((await segments.read(HASH)).pcm) == PCM
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("prefix", "is_detached"),
+    [
+        pytest.param("audio/ns/job/", True, id="its object is below the prefix"),
+        pytest.param("audio/ns/other/", False, id="its object is elsewhere"),
+    ],
+)
+async def test_a_segment_is_detached_from_the_object_of_a_job(
+    segments: SegmentStore, store: Store, prefix: str, is_detached: bool
+) -> None:
+    await put_audio_object(store)
+    await segments.refer(HASH, OBJECT, RATE, WORDS)
+    for _ in range(2):
+        await segments.detach(HASH, prefix)
+    await store.delete(OBJECT)
+    loaded = await segments.load(HASH)
+    assert (loaded is not None) == is_detached
+    if loaded is not None:
+        assert (bytes(loaded.pcm), loaded.words) == (PCM, WORDS)
+
+
+async def test_a_segment_that_nobody_can_read_stays_as_it_is(
+    segments: SegmentStore, store: Store
+) -> None:
+    await segments.detach(HASH, "audio/")
+    assert await store.list() == []
+    await segments.refer(HASH, OBJECT, RATE)
+    await segments.detach(HASH, "audio/")
     assert await segments.load(HASH) is None
 
 

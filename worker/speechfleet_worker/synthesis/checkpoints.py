@@ -127,8 +127,8 @@ class Checkpoint(ABC):
         """Make the terminal transition; False where the server lacks some audio."""
 
     @abstractmethod
-    async def swept(self, stored: Stored) -> None:
-        """Mend what pointed to an object of an earlier attempt, which was deleted."""
+    async def keep_from_sweep(self, stored: Stored) -> None:
+        """Let nothing point to an object of an earlier attempt, which will be deleted."""
 
 
 class ManySegments(Checkpoint):
@@ -153,7 +153,7 @@ class ManySegments(Checkpoint):
     async def end(self, finish: Finish) -> bool:
         return await finish(None)
 
-    async def swept(self, stored: Stored) -> None:
+    async def keep_from_sweep(self, stored: Stored) -> None:
         """Do nothing: the segments have objects of their own."""
 
 
@@ -181,15 +181,13 @@ class OneSegment(Checkpoint):
         )
         stored = await audio.commit(note)
         if not stored.beside:
-            await self._refer(stored)
+            segment = self._segment
+            await self._saver.refer(segment.stored.hash, stored.key, segment.rate, segment.words)
         return stored
 
     async def end(self, finish: Finish) -> bool:
         return await run_to_end(self._record.add_last(self._segment, finish))
 
-    async def swept(self, stored: Stored) -> None:
-        await self._refer(stored)
-
-    async def _refer(self, stored: Stored) -> None:
+    async def keep_from_sweep(self, stored: Stored) -> None:
         segment = self._segment
-        await self._saver.refer(segment.stored.hash, stored.key, segment.rate, segment.words)
+        await self._saver.move_note(segment.stored.hash, stored.key, segment.rate, segment.words)

@@ -16,6 +16,7 @@ from speechfleet.names import encode
 from speechfleet.record import Record, StoredSegment
 from speechfleet.request import Request
 from speechfleet.segment_store import SegmentStore
+from speechfleet.store import layout
 from speechfleet_worker.context import WorkerContext
 from speechfleet_worker.middleware import JobInfo, SegmentInfo
 from speechfleet_worker.output.audio_object import StoreRetry
@@ -176,10 +177,11 @@ class JobRun:
     async def _keep_takes(self) -> None:
         """Keep the audio of earlier takes out of the objects of earlier epochs: those go."""
         jobs, job = self._context.ledger.jobs, self._lease.job
+        objects = layout.objects_of(job.namespace, job.id)
         for epoch in range(1, self._record.epoch):
             segments = await jobs.segments(job.namespace, job.id, epoch)
             if len(segments) == 1:
-                await self._segments.detach(segments[0].hash)
+                await self._segments.detach(segments[0].hash, objects)
 
     async def discard(self) -> None:
         """Delete what this run stored and no record names; the lease is lost for good."""

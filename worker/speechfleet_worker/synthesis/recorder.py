@@ -228,8 +228,8 @@ class AudioRecorder:
 
     async def _sweep(self, stored: Stored) -> None:
         prefix = layout.objects_of(self._record.namespace, self._record.id)
+        await self._checkpoint.keep_from_sweep(stored)
         await self._to.retry(lambda: self._to.store.sweep(prefix, keep=stored.key))
-        await self._checkpoint.swept(stored)
 
     async def discard(self, *, named: str, segments: Sequence[StoredSegment]) -> None:
         """Delete the object that was stored under a lease that is lost for good.

@@ -56,6 +56,12 @@ class SegmentSaver:
         """Store that note, also over one whose object is gone. Raises StoreError."""
         await self._retry(lambda: self._segments.refer(hash, object, rate, words))
 
+    async def move_note(
+        self, hash: str, object: str, rate: int, words: SegmentWords | None = None
+    ) -> None:
+        """Let a stored segment lie in another audio object. Raises StoreError."""
+        await self._retry(lambda: self._segments.move_note(hash, object, rate, words))
+
     def named(self, hash: str) -> None:
         """Keep the segment: the record names it now."""
         self._unnamed.pop(hash, None)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from speechfleet.errors import InvalidRequest, ObjectExists, ObjectMissing
 from speechfleet.store import Store, draft, open_store
 from speechfleet.store import metadata as ascii_metadata
+from speechfleet.store.base import NewObject
 
 WAV = "audio/wav"
 MEGABYTES = 13
@@ -84,6 +85,36 @@ async def test_a_key_is_written_once(store: Store) -> None:
     assert await store.get("a") == b"first"
     info = await store.head("a")
     assert (info.media_type, info.metadata) == (WAV, {"by": "1"})
+
+
+async def test_an_object_is_replaced_with_all_that_describes_it(store: Store) -> None:
+    await store.replace(NewObject("x/a", b"first", WAV, {"by": "1"}))
+    await store.replace(NewObject("x/a", b"second one", "audio/flac"))
+    assert await store.get("x/a") == b"second one"
+    info = await store.head("x/a")
+    assert (info.size, info.media_type, info.metadata) == (10, "audio/flac", {})
+    await store.replace(NewObject("x/a", b"third", WAV, {"by": "3"}))
+    assert (await store.head("x/a")).metadata == {"by": "3"}
+    assert await store.list("") == ["x/a"]
+    with pytest.raises(ObjectExists):
+        await store.put("x/a", b"fourth", media_type=WAV)
+
+
+async def test_a_reader_finds_one_object_or_the_other(store: Store) -> None:
+    versions = [b"a" * 70_000, b"b" * 80_000]
+    await store.put("x/a", versions[0], media_type=WAV)
+    other, found = open_store(store.url), set()
+
+    async def replace() -> None:
+        for number in range(1, 21):
+            await other.replace(NewObject("x/a", versions[number % 2], WAV))
+
+    replacing = asyncio.ensure_future(replace())
+    while not replacing.done():
+        found.add(await store.get("x/a"))
+    await replacing
+    await other.close()
+    assert found <= set(versions)
 
 
 async def test_of_many_writers_one_wins(store: Store) -> None:

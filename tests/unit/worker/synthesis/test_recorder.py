@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -18,6 +19,7 @@ from speechfleet.segment_store import SegmentStore
 from speechfleet.settings import Settings
 from speechfleet.spoken_form import SpokenForm
 from speechfleet.store import Store, layout
+from speechfleet.store.folder import FolderStore
 from speechfleet.timeline import stored_timeline
 from speechfleet_worker.output.audio_object import StoreRetry
 from speechfleet_worker.output.loudness import TRUE_PEAK_DB, LoudnessMeter
@@ -289,6 +291,40 @@ async def test_objects_of_earlier_attempts_are_swept(store: Store) -> None:
     assert recording.lease.finished is not None
     assert await store.list("audio/") == [recording.lease.finished.object]
     assert await recording.stored_pcm("hash0") == spoken("Hello.")
+
+
+async def test_a_segment_can_be_read_while_earlier_attempts_are_swept(tmp_path: Path) -> None:
+    """Else another job with the same text, which waits for it, pays for it again."""
+
+    class Watched(FolderStore):
+        found: ClassVar[list[bool]] = []
+
+        def _sweep(self, prefix: str, keep: str | None) -> int:
+            self._look()
+            swept = super()._sweep(prefix, keep)
+            self._look()
+            return swept
+
+        def _delete(self, key: str) -> None:
+            super()._delete(key)
+            self._look()
+
+        def _look(self) -> None:
+            note = json.loads(self._get(layout.segment_object("default", "hash0"), 0, None))
+            self.found.append(self._path(note["object"]).exists())
+
+    store = Watched(tmp_path)
+    old = layout.audio_object("default", "job", "boot:0", "wav")
+    await store.put(old, wav.encode(spoken("Hello."), RATE), media_type="audio/wav")
+    await SegmentStore(store, "default").refer("hash0", old, RATE)
+    recording = Recording(store, make_record("Hello.", claims=2))
+    await recording.take("Hello.", is_last=True, cached=True)
+    await recording.recorder.finish()
+    assert len(store.found) >= 3
+    assert all(store.found)
+    assert old not in await store.list("audio/")
+    assert await recording.stored_pcm("hash0") == spoken("Hello.")
+    await store.close()
 
 
 async def test_a_server_that_forgot_is_noticed_at_the_end(store: Store) -> None:
