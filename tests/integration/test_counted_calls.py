@@ -151,10 +151,15 @@ async def taken_over(spoken: Spoken) -> tuple[Lease, Lease, int]:
     call = Call(claim.record.request.model, "batch", SEGMENT.hash, 0, units=6)
     await RateLimiter(spoken.connection).acquire(asleep, call)
     await bury(spoken, asleep)
-    job = JobKeys(NAMESPACE, item_id(BATCH, "a"))
-    heir = Lease(spoken.connection.scripts, job, "other:a", "other")
-    assert (await heir.claim()).outcome == "granted"
-    return asleep, heir, claim.record.epoch
+    return asleep, await elsewhere(spoken, "a"), claim.record.epoch
+
+
+async def elsewhere(spoken: Spoken, item: str) -> Lease:
+    """Claim an item for another worker."""
+    job = JobKeys(NAMESPACE, item_id(BATCH, item))
+    lease = Lease(spoken.connection.scripts, job, f"other:{item}", "other")
+    assert (await lease.claim()).outcome == "granted"
+    return lease
 
 
 async def count(lease: Lease, epoch: int) -> None:
@@ -182,6 +187,36 @@ async def test_an_heir_that_dies_leaves_the_call_to_the_next(spoken: Spoken) -> 
     next_heir = Lease(spoken.connection.scripts, heir.job, "third:a", "third")
     assert (await next_heir.claim(isolated=True)).outcome == "granted"
     assert await next_heir.inherit_call(SEGMENT.hash)
+
+
+async def test_a_call_is_inherited_although_another_job_uses_its_audio_first(
+    spoken: Spoken,
+) -> None:
+    """Both wait for the same text, and its worker died after it had stored the audio."""
+    _, heir, _ = await taken_over(spoken)
+    await spoken.submit("b")
+    other = await elsewhere(spoken, "b")
+    call = Call("espeak/espeak-ng", "batch", SEGMENT.hash, 0, units=6)
+    limiter = RateLimiter(spoken.connection)
+    assert (await limiter.acquire(other, call)).outcome == "stored", "it may be: look"
+    cached = RecordedSegment(SEGMENT, 24_000, 1 << 20, ACCOUNT, {"cached": 6})
+    assert await other.segment(cached)
+    assert await heir.inherit_call(SEGMENT.hash)
+    assert await record(heir)
+    assert await sums(spoken) == {"calls": 1, "billed": 6, "cached": 6}
+
+
+async def test_a_call_that_a_lost_worker_has_not_stored_is_made_by_any_job(
+    spoken: Spoken,
+) -> None:
+    _, heir, _ = await taken_over(spoken)
+    await spoken.submit("b")
+    other = await elsewhere(spoken, "b")
+    call = Call("espeak/espeak-ng", "batch", SEGMENT.hash, 0, units=6, missing=True)
+    limiter = RateLimiter(spoken.connection)
+    assert (await limiter.acquire(other, call)).outcome == "granted"
+    assert not await heir.inherit_call(SEGMENT.hash)
+    assert (await limiter.acquire(heir, call)).outcome == "in_flight"
 
 
 async def test_a_run_does_not_inherit_its_own_calls(spoken: Spoken) -> None:

@@ -107,9 +107,7 @@ class Admission:
         self._capabilities = capabilities
         self._again = record.claims > 1
         limited = rate_limiter.limited(request.model, metered=capabilities.metered)
-        self.look_first = limited or self._again
-        """Look into the segment store before asking to enter: asking takes room of the account
-        that others may want, or the trace of a call that this job has begun before."""
+        self._looks_first = limited or self._again
         self._recorded = recorded
         self._taken: set[str] = set()
         self._booked: set[Call] = set()
@@ -117,12 +115,20 @@ class Admission:
         self.order = asyncio.Lock()
         """Held by the segment that is next: first come, first served."""
 
+    def looks_first(self, hash: str) -> bool:
+        """Tell whether to look into the segment store before asking to enter.
+
+        Asking takes room of the account that others may want, or the trace of a call that this
+        job, or a worker that died, has made.
+        """
+        return self._looks_first or hash in self._missing
+
     async def enter(self, item: InFlightSegment) -> Entry | None:
         """Wait until the call may begin; None where the segment should be looked for again.
 
         Call it while holding `order`. Raises Suspended.
         """
-        if self.look_first:
+        if self.looks_first(item.spoken.hash):
             await self._hold_slot()  # else nothing is booked, and this costs no time of the slot
         call = Call(
             self._model,

@@ -138,7 +138,7 @@ class SegmentSynthesizer:
     async def _admitted(self, item: InFlightSegment) -> Entry | None:
         """Wait until the call may begin; None where the audio was stored, and is given now."""
         while True:
-            if self._admission.look_first:
+            if self._admission.looks_first(item.spoken.hash):
                 is_recalled = await self._is_recalled(item)
                 entry = None if is_recalled else await self._admission.enter(item)
             else:  # nothing is booked by asking: the store is looked into meanwhile

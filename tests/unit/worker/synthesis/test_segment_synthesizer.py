@@ -8,8 +8,9 @@ from typing import cast
 import pytest
 
 from speechfleet.errors import RateLimited, StoreError
+from speechfleet.ledger import Lease
 from speechfleet.ledger.queues import Queues
-from speechfleet.ledger.rate_limits import Acquired, AcquireOutcome
+from speechfleet.ledger.rate_limits import Acquired, AcquireOutcome, Call
 from speechfleet.record import Record, StoredSegment
 from speechfleet.request import Lane
 from speechfleet.segment_store import SegmentStore, segment_hash
@@ -134,6 +135,30 @@ async def test_a_job_that_has_to_wait_is_suspended(
         await synthesis.speak()
     assert caught.value.kind == kind
     assert synthesis.model.asked == []
+
+
+async def test_a_text_that_may_be_stored_is_looked_for_before_it_is_asked_for_again(
+    store: Store,
+) -> None:
+    """Asking with nothing found would take the claim of the job that made the call."""
+    synthesis = Synthesis(store, make_record(TEXT), Acquired(AcquireOutcome.STORED))
+    acquire = synthesis.limiter.acquire
+
+    async def stored_meanwhile(lease: Lease, call: Call) -> Acquired:
+        answer = await acquire(lease, call)
+        await synthesis.segments.save(synthesis.hash(), spoken(TEXT), RATE)
+        return answer
+
+    synthesis.limiter.acquire = stored_meanwhile  # type: ignore[method-assign]
+    assert audio_of(await synthesis.speak()) == spoken(TEXT)
+    assert synthesis.model.asked == []
+    assert [call.missing for call in synthesis.limiter.calls] == [False]
+
+
+async def test_a_text_that_proves_missing_is_spoken(store: Store) -> None:
+    synthesis = Synthesis(store, make_record(TEXT), Acquired(AcquireOutcome.STORED))
+    assert audio_of(await synthesis.speak()) == spoken(TEXT)
+    assert [call.missing for call in synthesis.limiter.calls] == [False, True]
 
 
 async def test_a_session_waits_for_nobody(store: Store) -> None:

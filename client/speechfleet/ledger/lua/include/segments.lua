@@ -40,7 +40,11 @@ local function record_segment(first)
   end
   redis.call('SADD', USES .. hash, NAME)
   redis.call('PEXPIRE', USES .. hash, RECORD_TTL)
-  if redis.call('DEL', SPEAKING .. hash) == 1 or redis.call('EXISTS', WAITERS .. hash) == 1 then
+  -- The claim of another job stays: its lost worker may have made a call that is not counted yet.
+  if string.match(redis.call('GET', SPEAKING .. hash) or '', '^%S+') == NAME then
+    redis.call('DEL', SPEAKING .. hash)
+  end
+  if redis.call('EXISTS', WAITERS .. hash) == 1 then
     resume_waiters(hash)
   end
   add_usage(now(), account, first_usage)

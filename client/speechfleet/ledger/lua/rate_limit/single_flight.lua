@@ -9,8 +9,10 @@ local function is_alive(token)
   return redis.call('HEXISTS', HEARTBEATS, boot or '') == 1
 end
 
--- "stored" or "in_flight" where another job has done or does it; nil where this one may.
--- `missing` is "1" where the store has nothing of the segment, whatever USES says.
+-- "stored" or "in_flight" where another job has done or does it; nil where this one may. "stored"
+-- is a guess also where the worker of the other job died: it may have stored the audio before, and
+-- its claim tells that job, when it runs again, that the call is still to be counted.
+-- `missing` is "1" where the store has nothing of the segment, whatever USES or a claim says.
 local function find_other(name, token, index, missing)
   if missing ~= '1' and redis.call('EXISTS', USES) == 1 then
     return 'stored'
@@ -21,9 +23,12 @@ local function find_other(name, token, index, missing)
   end
   local owner, owner_token, owner_index = string.match(claim, '^(%S+) (%S+) (%S+)$')
   local own = owner == name and (owner_token ~= token or owner_index == index)
-  if not own and is_alive(owner_token) then
+  if own then
+    return nil
+  elseif is_alive(owner_token) then
     return 'in_flight'
   end
+  return missing ~= '1' and 'stored' or nil
 end
 
 -- Claim the segment, and remember with the job that its audio may get into the store.
