@@ -110,7 +110,7 @@ async def test_a_block_is_a_session_that_anybody_may_follow(client: AsyncClient)
 async def test_our_middleware_sends_audio_while_the_language_model_pauses(
     client: AsyncClient,
 ) -> None:
-    model = Script(writing("The first sentence, then a pause. And"))
+    model = Script(writing("The first sentence, then a pause. And then it"))
     model.hang = True
     reply = asyncio.create_task(
         heard(agent(model, FleetTTSMiddleware(MODEL, client=client)), until=DataBlockDeltaEvent)

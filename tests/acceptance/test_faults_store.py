@@ -33,26 +33,39 @@ class Door:
         self._target = (host, port)
         self._server: asyncio.Server | None = None
         self._port = 0
-        self._passing: set[asyncio.Task[object]] = set()
+        self._passing: dict[asyncio.Task[object], asyncio.StreamWriter] = {}
 
     async def open(self) -> str:
         """The URL, the same each time."""
-        self._server = await asyncio.start_server(self._pass, "127.0.0.1", self._port)
+        self._server = await asyncio.start_server(self._enter, "127.0.0.1", self._port)
         self._port = self._server.sockets[0].getsockname()[1]
         return f"http://127.0.0.1:{self._port}"
 
     async def shut(self) -> None:
         assert self._server is not None
         self._server.close()
-        passing = list(self._passing)
+        self._server = None
+        passing = dict(self._passing)
         for task in passing:
             task.cancel()
         await asyncio.gather(*passing, return_exceptions=True)
+        for back in passing.values():
+            back.transport.abort()  # also of a task that was cancelled before it began
+
+    def _enter(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        if self._server is None:  # it was accepted just before
+            back.transport.abort()
+            return
+        task: asyncio.Task[object] = asyncio.create_task(self._pass(near, back))
+        self._passing[task] = back
+        task.add_done_callback(self._leave)
+
+    def _leave(self, task: asyncio.Task[object]) -> None:
+        del self._passing[task]
+        if not task.cancelled():
+            task.exception()
 
     async def _pass(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._passing.add(task)
         writers = [back]
         try:
             far, forth = await asyncio.open_connection(*self._target)
@@ -62,8 +75,6 @@ class Door:
             for writer in writers:
                 writer.transport.abort()
             raise
-        finally:
-            self._passing.discard(task)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

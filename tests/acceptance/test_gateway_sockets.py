@@ -19,7 +19,7 @@ from speechfleet import State
 from speechfleet.audio import wav
 from speechfleet.errors import JobCancelled
 from tests.support.gateways import gateway
-from tests.support.stage import MODEL, Hold, Stage, sentences, spoken, staged
+from tests.support.stage import AHEAD, MODEL, Hold, Stage, sentences, spoken, staged
 
 PCM: dict[str, Any] = {"response_format": "pcm", "stream_audio": True}
 
@@ -92,11 +92,12 @@ def kinds(events: list[dict[str, Any]]) -> list[str]:
 async def test_text_is_spoken_while_it_comes(url: str, stage: Stage) -> None:
     lines = sentences("the text in pieces", 3)
     async with listening(url, **PCM, split_granularity="sentence", pace=0.05) as listener:
-        await listener.say(lines[0] + " ")
+        begun = lines[1][:AHEAD]
+        await listener.say(f"{lines[0]} {begun}")
         first = await listener.next()
         assert (first["type"], first["sentence_text"]) == ("audio.start", lines[0])
         assert (first["format"], first["sample_rate"], first["channels"]) == ("pcm", 24_000, 1)
-        await listener.say(lines[1] + " " + lines[2], 1000)
+        await listener.say(f"{lines[1].removeprefix(begun)} {lines[2]}", 1000)
         await listener.send("input.done")
         events = await listener.until("session.done")
     assert b"".join(listener.audio) == spoken(lines)

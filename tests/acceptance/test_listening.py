@@ -17,7 +17,9 @@ from tests.support.stage import MODEL, Stage, sentences, spoken, staged
 
 @pytest.fixture(scope="module")
 def stage(module_folder: Path) -> Iterator[Stage]:
-    with staged(module_folder, workers=1, lanes=["session"]) as stage:
+    # All texts are whole sentences, said at once: a pause cuts none of them.
+    pause = {"SPEECHFLEET_SESSION_PAUSE": "0.5"}
+    with staged(module_folder, pause, workers=1, lanes=["session"]) as stage:
         yield stage
 
 

@@ -18,7 +18,17 @@ from speechfleet.ledger.keys import JobKeys
 from speechfleet.session import AsyncSession
 from speechfleet_worker.testing.dashscope_realtime_server import DashScopeRealtimeServer
 from speechfleet_worker.testing.wire import Fault, speech
-from tests.support.stage import MODEL, TAKEN_OVER_S, Heard, Hold, Stage, sentences, spoken, staged
+from tests.support.stage import (
+    AHEAD,
+    MODEL,
+    TAKEN_OVER_S,
+    Heard,
+    Hold,
+    Stage,
+    sentences,
+    spoken,
+    staged,
+)
 
 REALTIME = "dashscope/qwen3-tts-flash-realtime"
 
@@ -75,7 +85,7 @@ async def test_it_is_spoken_while_it_is_written(stage: Stage, client: AsyncClien
     lines = sentences("the session", 4)
     async with client.session(model=MODEL, id="written") as session:
         follower = asyncio.create_task(Heard().listen(client.job("written")))
-        await write(session, [*lines[:2], ""])
+        await write(session, [*lines[:2], lines[2][:AHEAD]])
         await stage.ledger.until("end", lines[:2], 2)
         record = await session.job.record()
         assert record.route == f"speechfleet.1.worker.{record.boot}"

@@ -205,10 +205,11 @@ class SilencingProxy:
         self.url = ""
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
         target_reader, target_writer = await self._connect()
         deaf = asyncio.Event()
         self._deaf.append(deaf)
-        self._writers += [writer, target_writer]
+        self._writers.append(target_writer)
         with contextlib.suppress(asyncio.CancelledError):  # the test is over
             await asyncio.gather(
                 self._pass(reader, target_writer, deaf), self._pass(target_reader, writer, deaf)
@@ -255,5 +256,5 @@ async def silencing_proxy(url: str) -> AsyncIterator[SilencingProxy]:
     try:
         yield proxy
     finally:
-        proxy.close()
         server.close()
+        proxy.close()

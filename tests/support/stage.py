@@ -25,6 +25,8 @@ T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 PROVIDERS = "slow=tests.support.slow_model:SlowModel,calm=tests.support.slow_model:SlowModel"
 MODEL = "slow/paced"
+AHEAD = len("Sentence number")
+"""Letters of the next of `sentences` that show that the one before has ended."""
 UNSERVED = "nobody/paced"
 """A model whose jobs stay in line: clients know its provider, and no worker does."""
 

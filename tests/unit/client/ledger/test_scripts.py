@@ -71,7 +71,7 @@ def test_what_a_full_server_refuses_makes_something_new() -> None:
     [
         ("submit", True, "#!lua\n"),
         ("publish", True, "#!lua flags=allow-oom\n"),
-        ("submit", False, "-- Write a new job"),
+        ("submit", False, "-- Write new jobs"),
         ("publish", False, "redis.call('DEL',"),
     ],
 )
