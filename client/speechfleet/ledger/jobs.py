@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -39,6 +39,11 @@ from speechfleet.record import RECORD_VERSION, Record, StoredSegment, in_seconds
 from speechfleet.request import Request
 from speechfleet.takes import Takes, encode_takes
 
+SUBMITS_PER_SCRIPT = 16
+"""Jobs that one script writes: other commands wait for it, half a millisecond or so."""
+Identified = tuple[str, Request]
+"""A request and the id of its job."""
+
 
 @dataclass(frozen=True)
 class Submitted:
@@ -71,15 +76,13 @@ class Jobs:
         The modes ``again`` and ``claimed`` write a record that Redis lost, for a client that waits
         for the job and for its worker; they raise JobNotFound where it was deleted.
         """
-        names, arguments = _submission(namespace, id, request, mode)
+        names, arguments = _submission(namespace, [(id, request)], mode)
         write = partial(self._scripts.run, "submit", names, *arguments)
         # Whoever writes a lost record anew looks after the job, and does it again if need be.
-        reply = await (self._acceptance.of(write) if mode == "new" else write())
+        [reply] = await (self._acceptance.of(write) if mode == "new" else write())
         return _submitted(namespace, id, request, reply)
 
-    async def submit_all(
-        self, namespace: str, requests: Sequence[tuple[str, Request]]
-    ) -> list[Submitted]:
+    async def submit_all(self, namespace: str, requests: Sequence[Identified]) -> list[Submitted]:
         """Submit each (id, request), sent together.
 
         Raises the first error; the jobs that were written stay.
@@ -91,7 +94,7 @@ class Jobs:
         return [outcome for outcome in outcomes if isinstance(outcome, Submitted)]
 
     async def submit_each(
-        self, namespace: str, requests: Sequence[tuple[str, Request]], *, fence: str = ""
+        self, namespace: str, requests: Sequence[Identified], *, fence: str = ""
     ) -> list[Submitted | Exception]:
         """Submit each, and return its outcome, or the error that `submit` would raise, in order.
 
@@ -99,17 +102,15 @@ class Jobs:
         ``fence``: the token by which a worker feeds the batch. FeedLost is the outcome once
         another worker does, however late the submit arrives.
         """
+        bulks = _bulks(requests)
         replies = await self._scripts.run_all(
-            "submit",
-            [_submission(namespace, id, request, "new", fence) for id, request in requests],
+            "submit", [_submission(namespace, bulk, "new", fence) for bulk in bulks]
         )
-        outcomes: list[Submitted | Exception] = []
-        for (id, request), reply in zip(requests, replies, strict=True):
-            try:
-                outcomes.append(_submitted(namespace, id, request, reply))
-            except Exception as error:  # noqa: BLE001 # the caller decides
-                outcomes.append(error)
-        return outcomes
+        return [
+            outcome
+            for bulk, reply in zip(bulks, replies, strict=True)
+            for outcome in _outcomes(namespace, bulk, reply)
+        ]
 
     async def find(self, namespace: str, id: str) -> Record | None:
         """Read a record; None where there is none. Raises NewerRecord."""
@@ -289,12 +290,33 @@ def _pushed(namespace: str, id: str, text: str, reply: Any) -> State:
             raise JobNotFound(f"no session {id!r} in namespace {namespace!r}: expired or deleted")
 
 
+def _bulks(requests: Sequence[Identified]) -> list[Sequence[Identified]]:
+    starts = range(0, len(requests), SUBMITS_PER_SCRIPT)
+    return [requests[start : start + SUBMITS_PER_SCRIPT] for start in starts]
+
+
+def _outcomes(
+    namespace: str, bulk: Sequence[Identified], reply: Any
+) -> Iterator[Submitted | Exception]:
+    """Yield what the script's reply, or its error, says of each job."""
+    replies = [reply] * len(bulk) if isinstance(reply, Exception) else reply
+    for (id, request), each in zip(bulk, replies, strict=True):
+        try:
+            yield _submitted(namespace, id, request, each)
+        except Exception as error:  # noqa: BLE001 # the caller decides
+            yield error
+
+
 def _submission(
-    namespace: str, id: str, request: Request, mode: str, fence: str = ""
-) -> tuple[tuple[str], list[Argument]]:
-    job = JobKeys(namespace, id)
-    queue = keys.queue(request.lane, request.provider)
-    return (job.record,), [job.name, request.digest, queue, mode, fence, *_fields(request)]
+    namespace: str, requests: Sequence[Identified], mode: str, fence: str = ""
+) -> tuple[list[str], list[Argument]]:
+    """Build the keys and arguments of the script for these jobs."""
+    jobs = [JobKeys(namespace, id) for id, _ in requests]
+    arguments: list[Argument] = [jobs[0].name, mode, fence]
+    for job, (_, request) in zip(jobs, requests, strict=True):
+        queue, fields = keys.queue(request.lane, request.provider), _fields(request)
+        arguments += (job.name, request.digest, queue, len(fields), *fields)
+    return [job.record for job in jobs], arguments
 
 
 def _submitted(namespace: str, id: str, request: Request, reply: Any) -> Submitted:

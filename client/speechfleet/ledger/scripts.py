@@ -132,7 +132,7 @@ class Scripts:
 
 
 _MESSAGE_FIELDS = {
-    "TASK": "task", "JOB": "NAME", "SEQ": "sequence", "QUEUE": "queue", "PRIORITY": "priority",
+    "TASK": "task", "JOB": "name", "SEQ": "sequence", "QUEUE": "queue", "PRIORITY": "priority",
 }  # fmt: skip
 
 

@@ -54,7 +54,7 @@ local function move(state, event, at)
   return to
 end
 
-local function message(task, sequence, queue, priority)
+local function message(name, task, sequence, queue, priority)
   return @MESSAGE@
 end
 
@@ -83,7 +83,8 @@ local function leave_turns(queue, namespace)
   end
 end
 
--- Send a message with a new sequence number, and let the job wait in its namespace's order.
+-- Send a message for each of some jobs of the namespace, with a new sequence number, and let the
+-- jobs wait in their namespace's order.
 --
 -- A message only says that there is work in its queue: see `claim.lua`. The head of a queue is a
 -- list of its own (kombu's priority 0), so that within each list the sequence only grows from
@@ -91,19 +92,31 @@ end
 --
 -- `place`: "head": before all others; "front": the first of its namespace, but with no place before
 -- other queues; "tail": behind the others of its namespace.
-local function enqueue(queue, place)
+local function enqueue_all(queue, place, names)
   local at_head = place == 'head'
-  local sequence = redis.call('INCR', SEQUENCE)
   local list = at_head and queue or queue .. BEHIND
-  redis.call('HSET', RECORD, 'seq', sequence, 'list', list)
-  redis.call('ZADD', PENDING .. list, sequence, NAME)
+  local before_first = redis.call('INCRBY', SEQUENCE, #names) - #names
+  local pending, waiting, messages = {}, {}, {}
+  for i, name in ipairs(names) do
+    local sequence = before_first + i
+    redis.call('HSET', record_of(name), 'seq', sequence, 'list', list)
+    table.insert(pending, sequence)
+    table.insert(pending, name)
+    table.insert(waiting, place == 'tail' and sequence or sequence - HEAD)
+    table.insert(waiting, name)
+    table.insert(messages, message(name, '@SPEAK@', sequence, queue, at_head and '0' or '3'))
+  end
+  redis.call('ZADD', PENDING .. list, unpack(pending))
   redis.call('SADD', LISTS, list)
-  local rank = place == 'tail' and sequence or sequence - HEAD
-  if redis.call('ZADD', WAITING .. queue .. ':' .. NAMESPACE, 'NX', rank, NAME) == 1
+  if redis.call('ZADD', WAITING .. queue .. ':' .. NAMESPACE, 'NX', unpack(waiting)) > 0
       and not is_in_turns(queue) then
     rank_in_turns(queue)
   end
-  redis.call('LPUSH', list, message('@SPEAK@', sequence, queue, at_head and '0' or '3'))
+  redis.call('LPUSH', list, unpack(messages))
+end
+
+local function enqueue(queue, place)
+  enqueue_all(queue, place, {NAME})
 end
 
 -- Take the job's message off the books; the job keeps its place among those of its namespace.

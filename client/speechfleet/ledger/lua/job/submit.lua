@@ -1,74 +1,127 @@
--- Write a new job and its message, or find the job that is there already.
+-- Write new jobs and their messages, or find the jobs that are there already.
 --
--- KEYS   record
--- ARGV   name; digest; queue; mode; fence: token of the feeder that sends this item, or "";
---        then the fields of the record, in pairs, `batch` first
+-- KEYS   the records
+-- ARGV   name of the first job; mode; fence: token of the feeder that sends these items, or "";
+--        then for each job: name; digest; queue; number of its fields; the fields of the record,
+--        in pairs, `batch` first
 --        mode: "new"; "again": by a client that follows the job and finds it lost; "claimed": by
 --        the worker that runs it and claims it next, so without a message. The latter two do not
 --        bring back what was deleted.
--- Reply  {"new" | "held" | "conflict" | "deleted", state, epoch}; for an item of a batch also
---        {"full"}: as many wait as may, {"closed", code, message}: the batch takes no items, or
---        {"fenced"}: another worker feeds the batch now; a quota's refusal: see `quotas.lua`
+-- Reply  for each job {"new" | "held" | "conflict" | "deleted", state, epoch}; for an item of a
+--        batch also {"full"}: as many wait as may, {"closed", code, message}: the batch takes no
+--        items, or {"fenced"}: another worker feeds the batch now; a quota's refusal: see
+--        `quotas.lua`
 -- memory: refused when full
 -- include: prelude
-local _, digest, queue, mode, fence, first_field, first_value = unpack(ARGV)
-local FIRST_FIELD = 6
-local held_digest, held_state, held_epoch = get('digest', 'state', 'epoch')
-if held_state then
-  return {held_digest == digest and 'held' or 'conflict', held_state, held_epoch}
-end
-local batch = first_field == 'batch' and first_value
-if batch and fence ~= '' and redis.call('HGET', FEED .. batch, 'token') ~= fence then
-  return {'fenced'}
-end
-if batch and mode == 'new' then
+local _, mode, fence = unpack(ARGV, 1, 3)
+local FIRST_JOB, ARGUMENTS_BEFORE_FIELDS = 4, 4
+local at, limits = now(), quota_limits()
+
+-- How many items a batch takes, or the reply for each where it takes none.
+local function terms_of(batch)
+  if fence ~= '' and redis.call('HGET', FEED .. batch, 'token') ~= fence then
+    return {refusal = {'fenced'}}
+  elseif mode ~= 'new' then
+    return {room = math.huge}
+  end
   local state, window, code, message =
     unpack(redis.call('HMGET', BATCH .. batch, 'state', 'window', 'code', 'message'))
   if state ~= 'open' then
-    return {'closed', code or '', message or ''}
+    return {refusal = {'closed', code or '', message or ''}}
   end
   local under_way = redis.call('SCARD', ITEMS .. batch) + redis.call('XLEN', RESULTS .. batch)
-  if under_way >= tonumber(window) then
-    return {'full'}
-  end
+  return {room = tonumber(window) - under_way}
 end
-if mode ~= 'new' and redis.call('EXISTS', DELETED) == 1 then
-  return {'deleted', '', '0'}
-end
-local limits = quota_limits()
-local asked
-if limits then
+
+-- What the job asks of its namespace's quota.
+local function asked_of_quota(first_field, last_field)
   local field = {}
-  for i = FIRST_FIELD, #ARGV, 2 do
+  for i = first_field, last_field, 2 do
     field[ARGV[i]] = ARGV[i + 1]
   end
-  asked = quotas().of_job(field.text, field.model, field.lane)
+  return quotas().of_job(field.text, field.model, field.lane)
 end
-local at = now()
--- What was accepted once is not refused when it is written again.
-local refusal = limits and mode == 'new' and quotas().refusal(limits, at, asked)
-if refusal then
-  return refusal
+
+local batches, queues = {}, {}
+local items_of, queued = {}, {}
+
+-- Note a new job: the other commands for all new jobs are sent together.
+local function note(batch, queue)
+  if batch then
+    table.insert(items_of[batch], NAME)
+    batches[batch].room = batches[batch].room - 1
+  end
+  if not queued[queue] then
+    queued[queue] = {}
+    table.insert(queues, queue)
+  end
+  table.insert(queued[queue], NAME)
 end
--- The first write: before Redis 7, a full server refuses this one and none that follow.
-redis.call('HSET', RECORD, 'state', 'QUEUED', 'epoch', 1, 'created', at, 'updated', at,
-  'digest', digest, 'queue', queue, 'seq', 0, 'story', history_line(at, 'submit', ''),
-  unpack(ARGV, FIRST_FIELD))
-if limits then
-  quotas().reserve(limits, asked)
+
+local function submit(digest, queue, first_field, last_field)
+  local held_digest, held_state, held_epoch = get('digest', 'state', 'epoch')
+  if held_state then
+    return {held_digest == digest and 'held' or 'conflict', held_state, held_epoch}
+  end
+  local field, batch = unpack(ARGV, first_field, first_field + 1)
+  if field ~= 'batch' then
+    batch = nil
+  else
+    if not batches[batch] then
+      batches[batch], items_of[batch] = terms_of(batch), {}
+    end
+    local terms = batches[batch]
+    if terms.refusal then
+      return terms.refusal
+    elseif terms.room <= 0 then
+      return {'full'}
+    end
+  end
+  if mode ~= 'new' and redis.call('EXISTS', DELETED) == 1 then
+    return {'deleted', '', '0'}
+  end
+  local asked = limits and asked_of_quota(first_field, last_field)
+  -- What was accepted once is not refused when it is written again.
+  local refusal = asked and mode == 'new' and quotas().refusal(limits, at, asked)
+  if refusal then
+    return refusal
+  end
+  -- The first write: before Redis 7, a full server refuses this one and none that follow.
+  redis.call('HSET', RECORD, 'state', 'QUEUED', 'epoch', 1, 'created', at, 'updated', at,
+    'digest', digest, 'queue', queue, 'seq', 0, 'story', history_line(at, 'submit', ''),
+    unpack(ARGV, first_field, last_field))
+  if asked then
+    quotas().reserve(limits, asked)
+  end
+  if mode == 'new' and redis.call('DEL', DELETED) == 1 then
+    redis.call('HSET', RECORD, 'reborn', '1')
+  end
+  redis.call('ZADD', INDEX .. 'QUEUED', at, NAME)
+  note(batch, queue)
+  if mode == 'claimed' then
+    -- The caller claims it next; should it die before that, the message comes later.
+    redis.call('ZADD', DELAYED, at + UNCLAIMED, NAME)
+  end
+  return {'new', 'QUEUED', '1'}
 end
-if mode == 'new' and redis.call('DEL', DELETED) == 1 then
-  redis.call('HSET', RECORD, 'reborn', '1')
+
+local replies, first = {}, FIRST_JOB
+while first <= #ARGV do
+  local name, digest, queue, count = unpack(ARGV, first, first + ARGUMENTS_BEFORE_FIELDS - 1)
+  local first_field = first + ARGUMENTS_BEFORE_FIELDS
+  first = first_field + tonumber(count)
+  use_job(name)
+  table.insert(replies, submit(digest, queue, first_field, first - 1))
 end
-redis.call('ZADD', INDEX .. 'QUEUED', at, NAME)
-if batch then
-  redis.call('SADD', ITEMS .. batch, NAME)
-  redis.call('HINCRBY', BATCH .. batch, 'submitted', 1)
+for batch, items in pairs(items_of) do
+  if #items > 0 then
+    redis.call('SADD', ITEMS .. batch, unpack(items))
+    redis.call('HINCRBY', BATCH .. batch, 'submitted', #items)
+  end
 end
-if mode ~= 'claimed' then
-  enqueue(queue, 'tail')
-else
-  -- The caller claims it next; should it die before that, the message comes later.
-  redis.call('ZADD', DELAYED, at + UNCLAIMED, NAME)
+for _, queue in ipairs(queues) do
+  if mode ~= 'claimed' then
+    enqueue_all(queue, 'tail', queued[queue])
+  end
 end
-return {'new', 'QUEUED', '1'}
+return replies

@@ -49,6 +49,6 @@ if complete == '1' then
 end
 if route and (new ~= '' or complete == '1') and redis.call('SADD', NUDGED .. boot, NAME) == 1
     and redis.call('SCARD', NUDGED .. boot) == 1 then
-  redis.call('LPUSH', route, message('@NUDGE@', redis.call('INCR', SEQUENCE), route, '0'))
+  redis.call('LPUSH', route, message(NAME, '@NUDGE@', redis.call('INCR', SEQUENCE), route, '0'))
 end
 return {'held', state}
