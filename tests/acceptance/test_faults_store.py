@@ -18,6 +18,7 @@ import pytest
 
 from speechfleet import AsyncClient, State
 from speechfleet.store import layout
+from speechfleet_worker.testing.listening import stop_listening
 from tests.support.stage import Heard, Hold, gather, opening, sentences, spoken, staged, submit
 
 T = TypeVar("T")
@@ -43,8 +44,7 @@ class Door:
 
     async def shut(self) -> None:
         assert self._server is not None
-        self._server.close()
-        self._server = None
+        await stop_listening(self._server)
         passing = dict(self._passing)
         for task in passing:
             task.cancel()
@@ -53,9 +53,6 @@ class Door:
             back.transport.abort()  # also of a task that was cancelled before it began
 
     def _enter(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        if self._server is None:  # it was accepted just before
-            back.transport.abort()
-            return
         task: asyncio.Task[object] = asyncio.create_task(self._pass(near, back))
         self._passing[task] = back
         task.add_done_callback(self._leave)

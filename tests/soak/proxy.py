@@ -6,6 +6,8 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 
+from speechfleet_worker.testing.listening import stop_listening
+
 PIECE_BYTES = 65_536
 
 
@@ -49,7 +51,7 @@ class CuttingProxy:
 
     async def close(self) -> None:
         if self._server is not None:
-            self._server.close()
+            await stop_listening(self._server)
         self.cut()
 
     def cut(self) -> int:

@@ -18,6 +18,7 @@ import redis
 
 from speechfleet.embedded.reaper import REAPER
 from speechfleet.embedded.valkey import SERVER_RANK, find_server
+from speechfleet_worker.testing.listening import stop_listening
 from tests.support.free_ports import free_port
 
 SERVICE = "fleet"
@@ -256,5 +257,5 @@ async def silencing_proxy(url: str) -> AsyncIterator[SilencingProxy]:
     try:
         yield proxy
     finally:
-        server.close()
+        await stop_listening(server)
         proxy.close()

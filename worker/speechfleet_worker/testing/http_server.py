@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from speechfleet_worker.testing.listening import stop_listening
 from speechfleet_worker.testing.wire import Call, Dropped, Fault, WireServer
 
 
@@ -182,7 +183,7 @@ class HttpServer(WireServer):
         if self._server is None:
             return
         server, self._server = self._server, None
-        server.close()
+        await stop_listening(server)
         for connection in self.connections:
             connection.abort()
         await self.until(lambda _: not self.connections)

@@ -14,6 +14,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from speechfleet_worker.testing.listening import stop_listening
 from speechfleet_worker.testing.wire import Call, Dropped, Fault, WireServer
 
 T = TypeVar("T")
@@ -70,7 +71,7 @@ class WebSocketServer(WireServer):
         server, self._server = self._server, None
         for connection in list(server.connections):
             connection.transport.abort()
-        server.close()
+        await stop_listening(server)
         await server.wait_closed()
 
     async def _handshake(self, connection: ServerConnection, request: Request) -> Response | None:
