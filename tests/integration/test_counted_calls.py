@@ -12,7 +12,7 @@ from speechfleet.ledger import Claim, Lease, LeaseLost, RateLimiter
 from speechfleet.ledger.batches import item_id
 from speechfleet.ledger.keys import JobKeys
 from speechfleet.ledger.lease import RecordedSegment
-from speechfleet.ledger.rate_limits import Call
+from speechfleet.ledger.rate_limits import AcquireOutcome, Call
 from speechfleet.lifecycle import State
 from speechfleet.record import StoredSegment
 from tests.support.spoken_batch import ACCOUNT, BATCH, END, NAMESPACE, Spoken
@@ -189,16 +189,27 @@ async def test_an_heir_that_dies_leaves_the_call_to_the_next(spoken: Spoken) -> 
     assert await next_heir.inherit_call(SEGMENT.hash)
 
 
+async def ask_for_another_job(
+    spoken: Spoken, *, missing: bool = False
+) -> tuple[Lease, AcquireOutcome]:
+    """Ask for the call on behalf of a job with the same text; return its lease and the answer."""
+    await spoken.submit("b")
+    other = await elsewhere(spoken, "b")
+    return other, await ask(spoken, other, missing=missing)
+
+
+async def ask(spoken: Spoken, lease: Lease, *, missing: bool = False) -> AcquireOutcome:
+    call = Call("espeak/espeak-ng", "batch", SEGMENT.hash, 0, units=6, missing=missing)
+    return (await RateLimiter(spoken.connection).acquire(lease, call)).outcome
+
+
 async def test_a_call_is_inherited_although_another_job_uses_its_audio_first(
     spoken: Spoken,
 ) -> None:
     """Both wait for the same text, and its worker died after it had stored the audio."""
     _, heir, _ = await taken_over(spoken)
-    await spoken.submit("b")
-    other = await elsewhere(spoken, "b")
-    call = Call("espeak/espeak-ng", "batch", SEGMENT.hash, 0, units=6)
-    limiter = RateLimiter(spoken.connection)
-    assert (await limiter.acquire(other, call)).outcome == "stored", "it may be: look"
+    other, answer = await ask_for_another_job(spoken)
+    assert answer == "stored", "it may be: look"
     cached = RecordedSegment(SEGMENT, 24_000, 1 << 20, ACCOUNT, {"cached": 6})
     assert await other.segment(cached)
     assert await heir.inherit_call(SEGMENT.hash)
@@ -210,13 +221,10 @@ async def test_a_call_that_a_lost_worker_has_not_stored_is_made_by_any_job(
     spoken: Spoken,
 ) -> None:
     _, heir, _ = await taken_over(spoken)
-    await spoken.submit("b")
-    other = await elsewhere(spoken, "b")
-    call = Call("espeak/espeak-ng", "batch", SEGMENT.hash, 0, units=6, missing=True)
-    limiter = RateLimiter(spoken.connection)
-    assert (await limiter.acquire(other, call)).outcome == "granted"
+    _, answer = await ask_for_another_job(spoken, missing=True)
+    assert answer == "granted"
     assert not await heir.inherit_call(SEGMENT.hash)
-    assert (await limiter.acquire(heir, call)).outcome == "in_flight"
+    assert await ask(spoken, heir, missing=True) == "in_flight"
 
 
 async def test_a_run_does_not_inherit_its_own_calls(spoken: Spoken) -> None:
