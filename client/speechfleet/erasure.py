@@ -22,7 +22,7 @@ async def sweep_deleted(ledger: Ledger, store: Store, namespace: str, id: str) -
     if record.state is State.SUCCEEDED:
         await erase_objects(store, namespace, id, leftovers, keep=record.object)
         return True
-    await _delete_segments(store, namespace, leftovers)
+    await _delete_segments(SegmentStore(store, namespace), leftovers)
     return record.state.terminal
 
 
@@ -35,11 +35,10 @@ async def erase_objects(
     for hash in leftovers.used:
         await segments.detach(hash, prefix)
     await store.sweep(prefix, keep=keep)
-    await _delete_segments(store, namespace, leftovers)
+    await _delete_segments(segments, leftovers)
 
 
-async def _delete_segments(store: Store, namespace: str, leftovers: Leftovers) -> None:
-    segments = SegmentStore(store, namespace)
+async def _delete_segments(segments: SegmentStore, leftovers: Leftovers) -> None:
     for hash in leftovers.unused:
         await segments.delete(hash)
 

@@ -16,13 +16,14 @@
 local _, mode, fence = unpack(ARGV, 1, 3)
 local FIRST_JOB, ARGUMENTS_BEFORE_FIELDS = 4, 4
 local at, limits = now(), quota_limits()
+local quota = limits and quotas()
 
--- How many items a batch takes, or the reply for each where it takes none.
+-- How many items a batch takes, and those that are new; or the reply for each where it takes none.
 local function terms_of(batch)
   if fence ~= '' and redis.call('HGET', FEED .. batch, 'token') ~= fence then
     return {refusal = {'fenced'}}
   elseif mode ~= 'new' then
-    return {room = math.huge}
+    return {room = math.huge, items = {}}
   end
   local state, window, code, message =
     unpack(redis.call('HMGET', BATCH .. batch, 'state', 'window', 'code', 'message'))
@@ -30,7 +31,7 @@ local function terms_of(batch)
     return {refusal = {'closed', code or '', message or ''}}
   end
   local under_way = redis.call('SCARD', ITEMS .. batch) + redis.call('XLEN', RESULTS .. batch)
-  return {room = tonumber(window) - under_way}
+  return {room = tonumber(window) - under_way, items = {}}
 end
 
 -- What the job asks of its namespace's quota.
@@ -39,24 +40,11 @@ local function asked_of_quota(first_field, last_field)
   for i = first_field, last_field, 2 do
     field[ARGV[i]] = ARGV[i + 1]
   end
-  return quotas().of_job(field.text, field.model, field.lane)
+  return quota.of_job(field.text, field.model, field.lane)
 end
 
-local batches, queues = {}, {}
-local items_of, queued = {}, {}
-
--- Note a new job: the other commands for all new jobs are sent together.
-local function note(batch, queue)
-  if batch then
-    table.insert(items_of[batch], NAME)
-    batches[batch].room = batches[batch].room - 1
-  end
-  if not queued[queue] then
-    queued[queue] = {}
-    table.insert(queues, queue)
-  end
-  table.insert(queued[queue], NAME)
-end
+-- What is sent for all new jobs together: terms by batch; names by queue, and the queues in order.
+local batches, queued, queues = {}, {}, {}
 
 local function submit(digest, queue, first_field, last_field)
   local held_digest, held_state, held_epoch = get('digest', 'state', 'epoch')
@@ -64,13 +52,10 @@ local function submit(digest, queue, first_field, last_field)
     return {held_digest == digest and 'held' or 'conflict', held_state, held_epoch}
   end
   local field, batch = unpack(ARGV, first_field, first_field + 1)
-  if field ~= 'batch' then
-    batch = nil
-  else
-    if not batches[batch] then
-      batches[batch], items_of[batch] = terms_of(batch), {}
-    end
-    local terms = batches[batch]
+  local terms
+  if field == 'batch' then
+    batches[batch] = batches[batch] or terms_of(batch)
+    terms = batches[batch]
     if terms.refusal then
       return terms.refusal
     elseif terms.room <= 0 then
@@ -82,7 +67,7 @@ local function submit(digest, queue, first_field, last_field)
   end
   local asked = limits and asked_of_quota(first_field, last_field)
   -- What was accepted once is not refused when it is written again.
-  local refusal = asked and mode == 'new' and quotas().refusal(limits, at, asked)
+  local refusal = asked and mode == 'new' and quota.refusal(limits, at, asked)
   if refusal then
     return refusal
   end
@@ -91,17 +76,26 @@ local function submit(digest, queue, first_field, last_field)
     'digest', digest, 'queue', queue, 'seq', 0, 'story', history_line(at, 'submit', ''),
     unpack(ARGV, first_field, last_field))
   if asked then
-    quotas().reserve(limits, asked)
+    quota.reserve(limits, asked)
   end
   if mode == 'new' and redis.call('DEL', DELETED) == 1 then
     redis.call('HSET', RECORD, 'reborn', '1')
   end
   redis.call('ZADD', INDEX .. 'QUEUED', at, NAME)
-  note(batch, queue)
+  if terms then
+    table.insert(terms.items, NAME)
+    terms.room = terms.room - 1
+  end
   if mode == 'claimed' then
     -- The caller claims it next; should it die before that, the message comes later.
     redis.call('ZADD', DELAYED, at + UNCLAIMED, NAME)
+    return {'new', 'QUEUED', '1'}
   end
+  if not queued[queue] then
+    queued[queue] = {}
+    table.insert(queues, queue)
+  end
+  table.insert(queued[queue], NAME)
   return {'new', 'QUEUED', '1'}
 end
 
@@ -113,15 +107,13 @@ while first <= #ARGV do
   use_job(name)
   table.insert(replies, submit(digest, queue, first_field, first - 1))
 end
-for batch, items in pairs(items_of) do
-  if #items > 0 then
-    redis.call('SADD', ITEMS .. batch, unpack(items))
-    redis.call('HINCRBY', BATCH .. batch, 'submitted', #items)
+for batch, terms in pairs(batches) do
+  if terms.items and #terms.items > 0 then
+    redis.call('SADD', ITEMS .. batch, unpack(terms.items))
+    redis.call('HINCRBY', BATCH .. batch, 'submitted', #terms.items)
   end
 end
 for _, queue in ipairs(queues) do
-  if mode ~= 'claimed' then
-    enqueue_all(queue, 'tail', queued[queue])
-  end
+  enqueue_all(queue, 'tail', queued[queue])
 end
 return replies
