@@ -15,9 +15,9 @@ from redis import exceptions
 from speechfleet.chunks import Entry, MalformedEntry, decode
 from speechfleet.errors import FleetUnavailable, SpeechFleetError
 from speechfleet.ledger.connection import Connection
+from speechfleet.ledger.lasting_connection import connect, new_connection
 from speechfleet.ledger.loop_owner import LoopOwner
 from speechfleet.ledger.lost_tail import entry_order, surviving_entry
-from speechfleet.ledger.pipeline import connect, new_connection
 from speechfleet.ledger.server_errors import is_lost_connection, refusal
 
 log = logging.getLogger(__name__)
