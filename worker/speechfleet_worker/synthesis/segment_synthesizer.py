@@ -142,8 +142,8 @@ class SegmentSynthesizer:
                 is_recalled = await self._is_recalled(item)
                 entry = None if is_recalled else await self._admission.enter(item)
             else:  # nothing is booked by asking: the store is looked into meanwhile
-                is_recalled, entry = await asyncio.gather(
-                    self._is_recalled(item), self._admission.enter(item)
+                entry, is_recalled = await asyncio.gather(
+                    self._admission.enter(item), self._is_recalled(item)
                 )
             if is_recalled or entry is not None:
                 return None if is_recalled else entry
