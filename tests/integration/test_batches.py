@@ -160,7 +160,7 @@ async def test_a_lost_worker_ends_an_item_once(spoken: Spoken) -> None:
     for n in range(4):
         lease = Lease(spoken.connection.scripts, job, f"boot:{n}", "boot")
         assert (await lease.claim(isolated=True)).outcome == "granted"
-        await spoken.fleet.bury("boot", "it died")
+        await spoken.fleet.recover_jobs("boot", "it died")
     (result,) = await spoken.results()
     assert (result.state, result.code) == (State.FAILED, "worker_lost")
 

@@ -88,11 +88,11 @@ async def cancel(spoken: Spoken, lease: Lease) -> None:
     await spoken.jobs.cancel(NAMESPACE, lease.job.id, "not wanted")
 
 
-async def bury(spoken: Spoken, lease: Lease) -> None:
-    assert await spoken.fleet.bury(lease.boot, "it died") == [lease.job.name]
+async def recover(spoken: Spoken, lease: Lease) -> None:
+    assert await spoken.fleet.recover_jobs(lease.boot, "it died") == [lease.job.name]
 
 
-@pytest.mark.parametrize("lose", [finish, cancel, bury])
+@pytest.mark.parametrize("lose", [finish, cancel, recover])
 async def test_a_segment_is_known_to_be_recorded_after_its_job_was_lost(
     spoken: Spoken, lose: Loss
 ) -> None:
@@ -133,7 +133,7 @@ async def test_a_job_that_lacks_something_ends_without_its_segment(
     assert not found.sums
 
 
-@pytest.mark.parametrize("lose", [cancel, bury])
+@pytest.mark.parametrize("lose", [cancel, recover])
 async def test_a_segment_that_came_too_late_is_not_recorded(spoken: Spoken, lose: Loss) -> None:
     lease, _ = await claimed(spoken)
     await lose(spoken, lease)
@@ -150,7 +150,7 @@ async def taken_over(spoken: Spoken) -> tuple[Lease, Lease, int]:
     assert claim.record is not None
     call = Call(claim.record.request.model, "batch", SEGMENT.hash, 0, units=6)
     await RateLimiter(spoken.connection).acquire(asleep, call)
-    await bury(spoken, asleep)
+    await recover(spoken, asleep)
     return asleep, await elsewhere(spoken, "a"), claim.record.epoch
 
 
@@ -183,7 +183,7 @@ async def test_a_call_that_was_counted_is_not_inherited(spoken: Spoken) -> None:
 async def test_an_heir_that_dies_leaves_the_call_to_the_next(spoken: Spoken) -> None:
     _, heir, _ = await taken_over(spoken)
     assert await heir.inherit_call(SEGMENT.hash)
-    await bury(spoken, heir)
+    await recover(spoken, heir)
     next_heir = Lease(spoken.connection.scripts, heir.job, "third:a", "third")
     assert (await next_heir.claim(isolated=True)).outcome == "granted"
     assert await next_heir.inherit_call(SEGMENT.hash)

@@ -259,7 +259,7 @@ class JobLife(RuleBasedStateMachine):
     def die(self, twice: bool) -> None:
         assert self.model.owner is not None
         for _ in range(1 + twice):
-            self.run(self.workers.bury(self.model.owner.boot, "died"))
+            self.run(self.workers.recover_jobs(self.model.owner.boot, "died"))
         self.model.streak += 1
         lost = self.model.streak >= LOSSES_BEFORE_FAILED
         self.lose_owner(State.FAILED if lost else State.QUEUED)
@@ -293,7 +293,7 @@ class JobLife(RuleBasedStateMachine):
             with pytest.raises(LeaseLost):
                 self.run(zombie.finish(Finished(end, 1, "zombie", "x"), size=1, rate=8000))
         self.run(zombie.hand_over("zombie"))
-        assert self.run(self.workers.recover(self.job.name, zombie.boot, "zombie")) == "kept"
+        assert self.run(self.workers.recover_job(self.job.name, zombie.boot, "zombie")) == "kept"
 
     def lose_owner(self, state: State) -> None:
         if self.model.owner is not None and state is not State.SUCCEEDED:

@@ -134,7 +134,7 @@ async def test_whoever_has_the_fewest_slots_is_next(queue: Queue) -> None:
 async def test_jobs_of_a_dead_worker_hold_no_slots(queue: Queue) -> None:
     await queue.submit("crowd", 3)
     assert [await queue.take() for _ in range(3)]
-    await queue.ledger.workers.bury("boot", "it died")
+    await queue.ledger.workers.recover_jobs("boot", "it died")
     redis: Any = queue.ledger.connection.redis
     assert await redis.keys("*:held:*") == []
     assert await take_all(queue) == ["crowd"] * 3

@@ -276,7 +276,7 @@ class TenantLife(RuleBasedStateMachine):
             job = found[1]
             assert job.owner is not None
             for _ in range(2):
-                self.run(self.ledger.workers.bury(job.owner.boot, "died"))
+                self.run(self.ledger.workers.recover_jobs(job.owner.boot, "died"))
             job.streak += 1
             if job.streak >= LOSSES_BEFORE_FAILED:
                 job.end(State.FAILED)

@@ -90,7 +90,7 @@ async def test_calls_at_once_are_counted_and_die_with_their_worker(account: Acco
     assert [await account.take(lease) for lease in (a, b, c)] == ["granted", "granted", "no_room"]
     await account.budgets.done(a, Call(MODEL, "live", "", 0, 0))
     assert [await account.take(lease) for lease in (c, d)] == ["granted", "no_room"]
-    await account.fleet.bury("another", "it died")
+    await account.fleet.recover_jobs("another", "it died")
     assert await account.take(d) == "granted"
 
 
@@ -222,7 +222,7 @@ async def test_a_text_is_one_job_s_until_its_worker_is_dead(account: Account) ->
     assert await account.take(a, hash="text") == "granted", "asked again after a lost reply"
     assert await account.take(a, hash="text", index=1) == "in_flight", "a text that it repeats"
     assert await account.take(b, hash="text") == "in_flight"
-    await account.fleet.bury("first", "it died")
+    await account.fleet.recover_jobs("first", "it died")
     assert await account.take(b, hash="text") == "stored", "it may be: look"
     assert await account.take(b, hash="text", missing=True) == "granted"
 

@@ -211,7 +211,7 @@ async def test_a_session_that_left_with_unread_text_keeps_no_nudge_from_others(
     if left == "cancelled":
         await jobs.cancel(*ID, "its client is gone")
     else:
-        assert await workers.recover(lease.job.name, "boot", "it died") == "queued"
+        assert await workers.recover_job(lease.job.name, "boot", "it died") == "queued"
     assert await workers.nudged("boot") == []
 
 

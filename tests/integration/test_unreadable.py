@@ -105,7 +105,7 @@ async def test_a_record_of_another_type_stops_no_recovery(ledger: Ledger) -> Non
         await claim(ledger, id, "dead")
     await redis.delete(JobKeys("default", "b").record)
     await redis.set(JobKeys("default", "b").record, "x")
-    await ledger.workers.bury("dead", "it died")
+    await ledger.workers.recover_jobs("dead", "it died")
     for id in ("a", "c"):
         assert (await ledger.jobs.load("default", id)).state is State.QUEUED
     assert not await redis.hexists(keys.HEARTBEATS, "dead")

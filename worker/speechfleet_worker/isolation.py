@@ -42,7 +42,7 @@ class IsolatedJobs:
                 if child.returncode is None:
                     child.kill()
             if status:
-                await self._workers.bury(boot, f"its process ended with status {status}")
+                await self._workers.recover_jobs(boot, f"its process ended with status {status}")
 
     def drain(self) -> None:
         """Let the processes end: they hand over their job after the same grace time."""

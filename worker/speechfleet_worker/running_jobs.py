@@ -104,7 +104,7 @@ class RunningJobs:
         # At the second look: the answer to a claim may be on its way.
         for name in unknown & self._unknown:
             with skip_on_error(f"recover job {name}"):
-                await workers.recover(name, boot, "its worker does not know it")
+                await workers.recover_job(name, boot, "its worker does not know it")
         self._unknown = unknown
         for name in self._running.keys() - recorded:
             running = self._running.get(name)

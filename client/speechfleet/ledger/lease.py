@@ -304,8 +304,8 @@ def _counted(entry: MarkEntry | WordsEntry | None) -> list[Argument]:
     return [len(fields), *fields]
 
 
-async def recover(scripts: Scripts, name: str, boot: str, reason: str) -> str:
-    """Take a job from a dead worker.
+async def recover_from_worker(scripts: Scripts, name: str, boot: str, reason: str) -> str:
+    """Put the job of a worker back into its queue: the worker died, or does not know the job.
 
     Returns "queued", "failed" (too many workers died of it), or "kept": it is not that worker's.
     """

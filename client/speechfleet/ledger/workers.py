@@ -12,7 +12,7 @@ from typing import Any
 
 from speechfleet.ledger import keys
 from speechfleet.ledger.connection import Connection
-from speechfleet.ledger.lease import recover
+from speechfleet.ledger.lease import recover_from_worker
 from speechfleet.ledger.skip_on_error import skip_on_error
 from speechfleet.lifecycle import State
 from speechfleet.record import Record, Waiting
@@ -73,7 +73,7 @@ class Workers:
     # --- the living -------------------------------------------------------------------------
 
     async def send_heartbeat(self, boot: str) -> tuple[int, dict[str, int]]:
-        """Send this worker's heartbeat and read those of all that are not buried.
+        """Send this worker's heartbeat and read those of all workers in the registry.
 
         The first value counts the connections that this process has made: it changes whenever
         the connection does. This is a write on purpose: while a server refuses writes nobody's
@@ -124,7 +124,7 @@ class Workers:
 
     async def leave(self, boot: str) -> None:
         """End a worker cleanly: nobody has to wait until it is found dead."""
-        await self.bury(boot, "its worker was shut down")
+        await self.recover_jobs(boot, "its worker was shut down")
 
     async def drain(self, boot: str | None = None) -> None:
         """Ask one worker, or all, to finish or hand over its jobs and to end.
@@ -144,19 +144,19 @@ class Workers:
 
     # --- the dead ---------------------------------------------------------------------------
 
-    async def bury(self, boot: str, reason: str) -> list[str]:
-        """Put the jobs of a dead worker back to their queues, and return their names.
+    async def recover_jobs(self, boot: str, reason: str) -> list[str]:
+        """Put the jobs of a dead worker back into their queues, and return their names.
 
         Idempotent, and safe when several workers do it at once.
         """
         names = sorted(await self.running(boot))
         for name in names:
             with skip_on_error(f"recover job {name}"):
-                await recover(self._scripts, name, boot, reason)
+                await recover_from_worker(self._scripts, name, boot, reason)
         await self._scripts.call("DEL", keys.worker(boot), keys.nudged(boot), keys.boot(boot))
         await self._scripts.call("HDEL", keys.HEARTBEATS, boot)
         return names
 
-    async def recover(self, name: str, boot: str, reason: str) -> str:
-        """Take one job from a worker; see `lease.recover`."""
-        return await recover(self._scripts, name, boot, reason)
+    async def recover_job(self, name: str, boot: str, reason: str) -> str:
+        """Put one job of a worker back into its queue; see `lease.recover_from_worker`."""
+        return await recover_from_worker(self._scripts, name, boot, reason)

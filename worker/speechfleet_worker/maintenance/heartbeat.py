@@ -1,4 +1,7 @@
-"""The heartbeat of a worker process."""
+"""Send the heartbeat of a worker process from a thread when its event loop is late.
+
+The event loop itself sends it as a duty of the `Sweeper`.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from speechfleet.ledger import keys
 log = logging.getLogger(__name__)
 
 HEARTBEAT_INTERVAL_S = 0.5
+"""Between heartbeats of the loop, and between looks of the thread whether the loop is late."""
 MISSED_AFTER_S = 0.75
 """Without a heartbeat of the loop for so long, the thread sends one."""
 

@@ -12,7 +12,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from speechfleet.erasure import delete_expired_files, sweep_deleted
 from speechfleet.errors import SpeechFleetError, StoreError
@@ -20,13 +20,13 @@ from speechfleet.ledger import keys
 from speechfleet.ledger.skip_on_error import skip_on_error
 from speechfleet.ledger.workers import WorkerInfo
 from speechfleet_worker.maintenance.failure_detector import FailureDetector, LostMessages
+from speechfleet_worker.maintenance.heartbeat import HEARTBEAT_INTERVAL_S
 from speechfleet_worker.maintenance.store_recount import StoreRecount
 from speechfleet_worker.synthesis.admission import resume
 from speechfleet_worker.worker import Worker
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT_INTERVAL_S = 0.5
 LOOK_INTERVAL_S = 1.0
 """Between looks whether there is anything to do for the fleet."""
 DUE_INTERVAL_S = 0.1
@@ -61,7 +61,7 @@ class Sweeper:
         """Repeat every duty until cancelled."""
         async with asyncio.TaskGroup() as group:
             for duty, interval in (
-                (self._recover_dead_workers, HEARTBEAT_INTERVAL_S),
+                (self._send_heartbeat, HEARTBEAT_INTERVAL_S),
                 (self._look, LOOK_INTERVAL_S),
                 (self._describe, DESCRIBE_INTERVAL_S),
                 (self._context.tell_counts, COUNTS_INTERVAL_S),
@@ -95,15 +95,22 @@ class Sweeper:
         ):
             await _try(duty)
 
-    async def _recover_dead_workers(self) -> None:
+    async def _send_heartbeat(self) -> None:
+        """Send this worker's heartbeat, and look at those of the others, read by the same trip."""
         connects, heartbeats = await self._ledger.workers.send_heartbeat(self._worker.boot)
         self._context.heartbeat_sent_at = time.monotonic()
+        await self._recover_from_dead_workers(connects, heartbeats)
+
+    async def _recover_from_dead_workers(
+        self, connects: int, heartbeats: Mapping[str, int]
+    ) -> None:
+        """Find the workers whose heartbeats have stopped, and requeue their jobs."""
         now = asyncio.get_running_loop().time()
         for boot in self._failure_detector.look(now, connects, heartbeats):
             if boot == self._worker.boot:
                 continue
             with skip_on_error(f"recover the jobs of {boot}"):
-                names = await self._ledger.workers.bury(boot, f"its worker {boot} died")
+                names = await self._ledger.workers.recover_jobs(boot, f"its worker {boot} died")
                 log.warning("worker %s died; %d jobs go back to their queues", boot, len(names))
 
     async def _send_due(self) -> bool:

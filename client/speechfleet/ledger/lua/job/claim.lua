@@ -112,7 +112,7 @@ if not (state == 'RUNNING' and owner == token) then
   redis.call('HINCRBY', RECORD, 'claims', 1)
   redis.call('SADD', RUNNING .. boot, NAME)
   take_slot(own_queue)
-  -- The owner of a job is watched, also one that was buried while it slept.
+  -- The heartbeat of a job's owner is watched. Its entry is gone where others took it for dead.
   redis.call('HSETNX', HEARTBEATS, boot, 0)
   write_history(at, 'claim', token)
   if lane == 'session' then
