@@ -56,7 +56,7 @@ class Suspended(Exception):
 
 
 @dataclass(frozen=True)
-class Entry:
+class AdmittedCall:
     """A call that may begin.
 
     ``doubted``: the calls before it were refused; ``at``: when it was granted, by this
@@ -123,7 +123,7 @@ class Admission:
         """
         return self._looks_first or hash in self._missing
 
-    async def enter(self, item: InFlightSegment) -> Entry | None:
+    async def enter(self, item: InFlightSegment) -> AdmittedCall | None:
         """Wait until the call may begin; None where the segment should be looked for again.
 
         Call it while holding `order`. Raises Suspended.
@@ -148,8 +148,8 @@ class Admission:
         taken = await self._rate_limiter.acquire(self._lease, call)
         if taken.outcome is AcquireOutcome.GRANTED:
             await self._hold_slot()
-            entry = Entry(call, taken.doubted)
-            return entry if await self._may_begin(call, taken) else None
+            admitted = AdmittedCall(call, taken.doubted)
+            return admitted if await self._may_begin(call, taken) else None
         self._booked.discard(call)
         if not is_mine:
             self._taken.discard(call.hash)
@@ -179,24 +179,24 @@ class Admission:
         await asyncio.sleep(late)
         return True
 
-    async def done(self, entry: Entry) -> None:
+    async def done(self, admitted: AdmittedCall) -> None:
         """Give back the room of a call that has ended, in whatever way."""
-        await self._done(entry.call)
+        await self._done(admitted.call)
 
     async def _done(self, call: Call) -> None:
         self._booked.discard(call)
         if resumable := await self._rate_limiter.done(self._lease, call):
             await resume(self._queues, resumable)
 
-    async def refused(self, error: RateLimited, entry: Entry | None) -> None:
-        """Report a refusal to the whole fleet. Without an entry it was a session's call."""
-        age = entry.age if entry else 0.0
+    async def refused(self, error: RateLimited, admitted: AdmittedCall | None) -> None:
+        """Report a refusal to the whole fleet. Without an admitted call it was a session's."""
+        age = admitted.age if admitted else 0.0
         await self._rate_limiter.report_refusal(self._model, error.retry_after, age)
 
-    async def through(self, entry: Entry | None) -> None:
+    async def through(self, admitted: AdmittedCall | None) -> None:
         """Report that the provider has begun to speak, where that was doubted."""
-        if entry and entry.doubted:
-            await self._rate_limiter.report_success(self._model, entry.age)
+        if admitted and admitted.doubted:
+            await self._rate_limiter.report_success(self._model, admitted.age)
 
     async def allows(self, concurrent: object) -> None:
         """Note the calls at once that the provider says its account allows, where it does."""

@@ -19,7 +19,7 @@ from speechfleet.settings import Timeouts
 from speechfleet_worker.output.audio_object import StoreRetry
 from speechfleet_worker.segmentation import TextSegment
 from speechfleet_worker.spoken_text import request_for, stretch_salt
-from speechfleet_worker.synthesis.admission import Admission, Entry
+from speechfleet_worker.synthesis.admission import Admission, AdmittedCall
 from speechfleet_worker.synthesis.look_ahead import InFlightSegment
 from speechfleet_worker.synthesis.model_cache import Voice
 from speechfleet_worker.synthesis.model_driver import AudioPiece, speak
@@ -103,13 +103,13 @@ class SegmentSynthesizer:
     async def _synthesize_in_turn(self, item: InFlightSegment) -> None:
         async with self._admission.order:
             await self._prepare(item)
-            entry = await self._admitted(item)
-        if entry is None:
+            admitted = await self._admitted(item)
+        if admitted is None:
             return
         try:
-            await self._call_provider(item, entry)
+            await self._call_provider(item, admitted)
         finally:
-            await self._admission.done(entry)
+            await self._admission.done(admitted)
 
     async def _prepare(self, item: InFlightSegment) -> None:
         """Ask the hooks for the text, and hash what will be spoken."""
@@ -135,18 +135,18 @@ class SegmentSynthesizer:
         request = request_for(self._request, segment)
         return self._voice if request is self._request else self._voice_of(request)
 
-    async def _admitted(self, item: InFlightSegment) -> Entry | None:
+    async def _admitted(self, item: InFlightSegment) -> AdmittedCall | None:
         """Wait until the call may begin; None where the audio was stored, and is given now."""
         while True:
             if self._admission.looks_first(item.spoken.hash):
                 is_recalled = await self._is_recalled(item)
-                entry = None if is_recalled else await self._admission.enter(item)
+                admitted = None if is_recalled else await self._admission.enter(item)
             else:  # nothing is booked by asking: the store is looked into meanwhile
-                entry, is_recalled = await asyncio.gather(
+                admitted, is_recalled = await asyncio.gather(
                     self._admission.enter(item), self._is_recalled(item)
                 )
-            if is_recalled or entry is not None:
-                return None if is_recalled else entry
+            if is_recalled or admitted is not None:
+                return None if is_recalled else admitted
 
     async def _is_recalled(self, item: InFlightSegment) -> bool:
         """Give the stored audio, where there is any."""
@@ -164,7 +164,9 @@ class SegmentSynthesizer:
         item.give(AudioPiece(bytes(stored.pcm), shape, None, {}))
         return True
 
-    async def _call_provider(self, item: InFlightSegment, entry: Entry | None = None) -> None:
+    async def _call_provider(
+        self, item: InFlightSegment, admitted: AdmittedCall | None = None
+    ) -> None:
         spoken, is_silent, words, began = item.spoken, True, None, time.monotonic()
         spoken.is_called = True
         voice = self._speaker(item.segment)
@@ -175,7 +177,7 @@ class SegmentSynthesizer:
                 async for piece in pieces:
                     if is_silent:
                         is_silent = False
-                        await self._admission.through(entry)
+                        await self._admission.through(admitted)
                         await self._admission.allows(piece.metadata.get("concurrent_limit"))
                     spoken.usage = piece.usage or spoken.usage
                     if piece.metadata:
@@ -188,5 +190,5 @@ class SegmentSynthesizer:
             spoken.words = faster(read_words(words), voice.stretch)
             await self._admission.answered(time.monotonic() - began)
         except RateLimited as error:
-            await self._admission.refused(error, entry)
+            await self._admission.refused(error, admitted)
             raise
