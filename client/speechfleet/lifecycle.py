@@ -54,7 +54,7 @@ class Event(StrEnum):
     REQUEUE = "requeue"
     """The token's holder hands the job back: it shuts down, or another job gets its slot."""
     RECOVER = "recover"
-    """Another worker found the owner dead."""
+    """The owner is dead, or does not know the job."""
     CANCEL = "cancel"
     """A client stops the job."""
     RETRY = "retry"
@@ -90,6 +90,6 @@ def after(state: State, event: Event) -> State:
 
 
 LOSSES_BEFORE_ISOLATION = 2
-"""Lost workers in a row, without a new segment, after which a job runs in a process of its own."""
+"""Dead workers in a row, without a new segment, after which a job runs in a process of its own."""
 LOSSES_BEFORE_FAILED = 4
-"""Lost workers in a row, without a new segment, after which a job fails."""
+"""Dead workers in a row, without a new segment, after which a job fails."""

@@ -41,8 +41,8 @@ from speechfleet_worker.worker import Worker
 log = logging.getLogger(__name__)
 
 GC_THRESHOLDS = (10_000, 20, 50)
-"""Jobs leave few cycles: garbage collection of those of its own start would take a twentieth of
-a busy worker's time."""
+"""Objects before a garbage collection, by generation. Jobs leave few reference cycles, and with
+Python's own thresholds the collections take a twentieth of a busy worker's time."""
 DEAF_AFTER_S = 5.0
 """Commands that go unanswered for so long show that this worker cannot work."""
 STORE_CHECK_S = 5.0

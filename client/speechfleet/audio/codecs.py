@@ -41,12 +41,15 @@ class Encoder:
     """Encode one file incrementally: memory does not grow with its length.
 
     `write` any number of times, then `finish` once; or `close` where nobody wants the rest.
-    The header of some formats holds what is known last (sizes, the number of samples, a
-    digest): `finish` answers these as patches of the first 64 KiB. With them applied a file
-    tells its exact duration, but for aac (ADTS has no header: players estimate, and decoding
-    gives up to 3 frames of 1024 samples more) and opus (players that count the codec's delay
-    show 6.5 ms more; what is decoded is exact). No audio at all makes an empty mp3, opus or
-    aac, which is no valid file.
+    The header of some formats holds values that are known only at the end (sizes, the number
+    of samples, a digest). `finish` returns them as patches of the first 64 KiB. A patched file
+    tells its exact duration, with two exceptions:
+
+    - aac: ADTS has no header, so players estimate the duration. Decoding gives up to 3 frames of
+      1024 samples more.
+    - opus: players that count the codec's delay show 6.5 ms more. The decoded audio is exact.
+
+    Without any audio, mp3, opus and aac files are empty, and not valid.
     """
 
     def __init__(

@@ -90,7 +90,8 @@ class Call:
     patience: float = MAX_WAIT_S
     """Seconds that it may wait where it is."""
     metered: bool = False
-    """An unknown limit is searched for from below."""
+    """An account stands behind the model (`Capabilities.metered`): an unknown limit is searched
+    for from the first call on. For any other model only a refusal begins the search."""
     missing: bool = False
     """The store has nothing of the segment, whatever Redis says."""
 

@@ -27,8 +27,9 @@ IN_MEMORY_BYTES = 1 << 20
 FIRST_WAIT_S = 0.2
 LONGEST_WAIT_S = 5.0
 DENIED_PATIENCE_S = 60.0
-"""Seconds for which a denial is taken for a passing one (a mount that went, a key that turns):
-what was spoken is paid for. A wrong setting is found when the worker starts."""
+"""Seconds for which an operation that the store denies is tried again. The cause may pass (a
+mount that is away, a key that is replaced), and the audio is paid for. A wrong setting is found
+when the worker starts."""
 
 
 class StoreRetry:

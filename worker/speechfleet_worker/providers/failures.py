@@ -1,4 +1,4 @@
-"""From an HTTP answer to an error of ours: the one table that decides what may be tried again."""
+"""Make the error for an HTTP answer, by a table of statuses."""
 
 from __future__ import annotations
 

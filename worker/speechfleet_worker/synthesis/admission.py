@@ -118,8 +118,8 @@ class Admission:
     def looks_first(self, hash: str) -> bool:
         """Tell whether to look into the segment store before asking to enter.
 
-        Asking takes room of the account that others may want, or the trace of a call that this
-        job, or a worker that died, has made.
+        Asking books room in the rate limit, which others may need. It also replaces the claim on
+        the segment; the claim of an earlier run tells that a call is still to be counted.
         """
         return self._looks_first or hash in self._missing
 

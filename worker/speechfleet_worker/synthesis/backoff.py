@@ -10,9 +10,10 @@ from speechfleet.settings import Settings
 def delay_before(attempt: int, settings: Settings, retry_after: float | None) -> float:
     """Compute the seconds until the attempt after the ``attempt``-th failure.
 
-    Doubles from ``backoff`` to ``backoff_max``, with full jitter above a half, so that jobs
-    which failed together do not come back together. A provider's own word is a floor, up to
-    ``retry_after_max``.
+    The ceiling doubles with each failure, from ``backoff`` to ``backoff_max``. The delay is
+    random, uniform between 50 % and 100 % of the ceiling, so that jobs that failed together do
+    not come back together. It is at least ``retry_after``, of which up to ``retry_after_max``
+    counts.
     """
     ceiling = min(settings.backoff_max, settings.backoff * 2.0 ** (attempt - 1))
     delay = ceiling * random.uniform(0.5, 1.0)

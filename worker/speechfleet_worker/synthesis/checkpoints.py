@@ -1,8 +1,8 @@
 """Two ways to keep finished segments where a take-over, and later jobs, find them.
 
 A job of several segments saves each in the segment store. The audio object of a job with one
-segment, in a lossless format, is that segment: it is stored once, with a note in the segment
-store that says where.
+segment in WAV or PCM, not brought to a loudness, holds that segment's audio as it is. So the
+segment is stored once, and a note in the segment store says where.
 """
 
 from __future__ import annotations
@@ -69,8 +69,9 @@ class SegmentRecord:
     async def add(self, segment: FinishedSegment, publisher: Publisher | None) -> None:
         """Record a segment. Raises LeaseLost, Forgotten where the server lacks an earlier one.
 
-        Run it to its end, also where the job is cancelled meanwhile: a segment that the server
-        has recorded would else be counted again, among those that it has not.
+        Run it to its end, also where the job is cancelled meanwhile. If it stopped between the
+        server's answer and the note of it here, the segment would count as not recorded, and its
+        call would be counted a second time.
         """
         if not await self._lease.segment(self._recorded(segment)):
             raise Forgotten

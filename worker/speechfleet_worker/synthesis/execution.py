@@ -228,8 +228,9 @@ class Execution(FailureHandling):
             await run.run(segments)
 
     def _when_spoken(self) -> Callable[[], object]:
-        """Return what leaves the slot to another job, once all of this one is spoken."""
-        # No method of ours: we hold the run, and its audio would wait for the garbage collector.
+        """Return a callable that leaves the slot to another job, once all of this is spoken."""
+        # Not a bound method of this execution: the run keeps the callable, and this execution
+        # keeps the run. Such a cycle would hold the run's audio until a garbage collection.
         return stay if self._slot is None else self._slot.leave_to_store
 
     def _conversation(self, voice: Voice) -> AbstractAsyncContextManager[Voice]:

@@ -25,8 +25,9 @@ MERGED_BYTES = 16 << 10
 class Spoken:
     """The result of a segment's call, as far as it came.
 
-    ``is_stored``: the audio came from the segment store; ``cached``: and this job never had it
-    spoken; ``is_counted``: an earlier attempt of the job counted the call that spoke it.
+    ``is_stored``: the audio came from the segment store. ``cached``: it came from there, and no
+    attempt of this job paid for it. ``is_counted``: an earlier attempt of this job has counted
+    the call that spoke it.
     ``rendering``, ``by``: what the model says of the text, see `ProviderModel`.
     ``is_called``: a provider was called. ``words``: with times in this audio, as far as they
     are known.

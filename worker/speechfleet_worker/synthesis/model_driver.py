@@ -154,9 +154,10 @@ def _shape(media_type: str) -> PcmShape:
 
 
 def foreign(error: Exception) -> ProviderError:
-    """Turn somebody's own exception into one of ours: the one place where this is decided.
+    """Make a retryable ProviderError of an exception that is none of ours.
 
-    It may pass, so another attempt is made; ``max_attempts`` ends that.
+    The cause may pass, so another attempt is made, at most ``max_attempts``. An SDK's own error
+    for a 429 ends here as well: it slows this job down, and no other worker.
     """
     message = redact(f"{type(error).__name__}: {error}"[:LONGEST_MESSAGE])
     if isinstance(error, OSError | TimeoutError):

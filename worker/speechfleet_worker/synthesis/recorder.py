@@ -234,10 +234,10 @@ class AudioRecorder:
     async def discard(self, *, named: str, segments: Sequence[StoredSegment]) -> None:
         """Delete the object that was stored under a lease that is lost for good.
 
-        ``named``: the object that the record names, if any. It may be this one: the lease of a
-        job that has ended is lost as well, and the answer may be, too. ``segments``: those that
-        the record names; the audio of one may lie in this object alone, and whoever has the job
-        now needs it.
+        ``named``: the object that the record names, if any. It is this run's own object where
+        the run has ended the job and only the server's answer did not arrive: that object stays.
+        ``segments``: those that the record names. If the audio of one lies in this object alone,
+        the object stays as well, for the worker that has the job now.
         """
         is_needed = any(segment.hash in self._checkpoint.in_object for segment in segments)
         if (stored := self._stored) is not None and stored.key != named and not is_needed:

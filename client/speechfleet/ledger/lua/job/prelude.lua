@@ -163,8 +163,9 @@ local function leave_worker()
   redis.call('HDEL', RECORD, 'boot', 'token', 'route')
 end
 
--- Take the job from its owner, who may not know that yet: a command of its that was obeyed may come
--- again, because its reply was lost.
+-- Take the job from its owner, which may not know that yet. The owner repeats a command whose reply
+-- did not arrive, although the command was carried out. So the number of recorded segments is kept
+-- under its token: `segment.lua` sees by it that such a segment is recorded already.
 local function dismiss_worker()
   local token, epoch = get('token', 'epoch')
   if token then

@@ -76,7 +76,8 @@ if concurrent_limit > 0 then
   redis.call('ZADD', CALLS, AT, token .. '/' .. index)
 end
 
--- The part by which a rate that was found grows in so many ms.
+-- By how much a found rate grows with this grant, as a fraction of the rate (0.01: by 1 %).
+-- `elapsed`: ms since the last grant. The growth is faster the longer nothing was refused.
 local function growth(elapsed)
   if limit.window_ms > 0 then
     local windows = limit.busy / limit.window_ms
@@ -87,7 +88,7 @@ local function growth(elapsed)
   return (limit.accepted > 600 or limit.busy > 120000) and 0.0006 or 0.00012
 end
 
--- The limit shows only while it is what keeps calls back.
+-- Only a time in which calls waited for the rate tells whether the provider allows more.
 local longest_step = math.max(1000, current_rate() > 0 and 90000 / current_rate() or 0)
 local elapsed = math.min(AT - limit.last_grant, longest_step)
 if limit.closed_since == 0 and (limit.next_request > AT - 100 or before_me > 0) then
@@ -95,7 +96,8 @@ if limit.closed_since == 0 and (limit.next_request > AT - 100 or before_me > 0) 
   if limit.state == SEARCHING then
     limit.rate = limit.rate * 2 ^ (elapsed / 2000)
   elseif limit.state == NARROWING then
-    -- By so little a call that the next refusal comes after enough of them to count.
+    -- By at most 1 % a call, so that many calls pass before the next refusal: their number gives
+    -- the rate.
     limit.rate = limit.rate
       * math.min(2 ^ (elapsed / 10000), math.max(1.01, 2 ^ (elapsed / 120000)))
   elseif limit.state == FOUND then

@@ -1,5 +1,6 @@
 -- The rate limit of one model: what the provider's account lets all workers together ask for.
--- The common part of `acquire`, `report_refusal`, `report_success` and `refill`.
+-- The common part of `acquire`, `report_refusal`, `report_success` and `refill`. The script
+-- `acquire_unlimited` does not include it: it only asks whether the hash exists.
 --
 -- KEYS   rate_limit: hash; live_line, batch_line: zsets of suspended jobs; resumed: zset of names
 --        by the time until which a place is kept for them; calls: zset, leases of the calls under
@@ -14,13 +15,16 @@
 --                                                                           |  ^
 --                                                                           +--+ refusals
 --
---   SEARCHING  no refusal yet. The rate doubles every 2 s while it is what keeps calls back.
+--   SEARCHING  no refusal yet. The rate doubles every 2 s while calls wait for it. Only a model
+--              that is metered begins here; any other has no rate until its first refusal, which
+--              begins NARROWING.
 --              Refused: rate = 0.7 * min(rate, 60 * grants of the last second) -> NARROWING.
---   NARROWING  below the first refusal. The rate grows by 1 % a call, or doubles in 10 s, the
---              lesser; at least as fast as doubling in 120 s.
---              Refused at once (in 2 s): rate * 0.85. Refused after a time in which the rate was
---              what kept calls back (80 % of it, 10 calls): what went through in that time is
---              p a minute; rate = 0.97 * (min(rate, p) + rate) / 2 -> FOUND. Else: rate * 0.9.
+--   NARROWING  below the first refusal. The rate doubles every 10 s, but grows by at most 1 % a
+--              call. Where calls are so few that this is slower than doubling every 120 s, it
+--              doubles every 120 s.
+--              Refused within 2 s: rate * 0.85. Refused after at least 10 calls, while calls
+--              waited for the rate in 80 % of the time: p calls a minute went through in that
+--              time, and rate = 0.97 * (min(rate, p) + rate) / 2 -> FOUND. Else: rate * 0.9.
 --   FOUND      near the limit. The rate grows slowly (`growth`), faster the longer nothing is
 --              refused: the limit may have been raised. Refused: as in NARROWING, but
 --              rate * 0.95 where it is refused at once.

@@ -1,6 +1,7 @@
 -- Record that the provider has refused a call. All workers pause, and ask for less.
--- A call that was granted before the last refusal says nothing new by being refused too. Where the
--- provider refuses again before a call went through, a single call tries it from time to time.
+-- A call that was granted before the last refusal tells nothing new about the rate when it is
+-- refused too: it is only counted, and its `Retry-After` may lengthen the pause. Where the provider
+-- refuses again before a call went through, a single call tries it from time to time.
 --
 -- KEYS   as of `limit.lua`
 -- ARGV   as of `limit.lua`; then retry_after: ms that the provider asks to wait, -1: it did not
@@ -67,8 +68,8 @@ elseif limit.state == SEARCHING then
 elseif in_state < 2000 then
   limit.rate = limit.rate * (limit.state == FOUND and 0.95 or 0.85)
 elseif limit.busy >= 0.8 * in_state and limit.accepted >= 10 then
-  -- What was let through on the way here was too little as long as the rate still rose; what
-  -- is asked for now is too much.
+  -- The calls that went through are a lower bound of the limit: for part of the time the rate was
+  -- still below it. The rate of now is an upper bound: it was refused. Take the mean of both.
   local passed = (limit.accepted - not_begun) * 60000 / in_state
   limit.rate = (math.min(limit.rate, passed) + limit.rate) / 2 * 0.97
   enter(FOUND)

@@ -9,10 +9,13 @@ local function is_alive(token)
   return redis.call('HEXISTS', HEARTBEATS, boot or '') == 1
 end
 
--- "stored" or "in_flight" where another job has done or does it; nil where this one may. "stored"
--- is a guess also where the worker of the other job died: it may have stored the audio before, and
--- its claim tells that job, when it runs again, that the call is still to be counted.
--- `missing` is "1" where the store has nothing of the segment, whatever USES or a claim says.
+-- Find another job that has the segment. Returns
+--   "stored"     another job has stored it, or its worker died and may have stored it before;
+--   "in_flight"  another job synthesizes it now;
+--   nil          this job may synthesize it.
+-- The caller looks into the store after "stored". Where nothing is there, it asks again with
+-- `missing` = "1". The claim of a dead worker is not replaced before: when the other job runs
+-- again, the claim tells it that the dead worker's call is still to be counted.
 local function find_other(name, token, index, missing)
   if missing ~= '1' and redis.call('EXISTS', USES) == 1 then
     return 'stored'
