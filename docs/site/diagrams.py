@@ -57,7 +57,10 @@ def job_states() -> str:
 
 
 def journey_of_a_job() -> str:
-    """One msg.id, from submit to its result, with a worker lost on the way."""
+    """One msg.id, from submit to its result, with a worker killed on the way.
+
+    Its numbers are those of the list in docs/concepts/life-of-a-job.md.
+    """
     client, redis, first, second, store = (
         "client", "Redis", "worker A", "worker B", "object store",
     )  # fmt: skip
@@ -65,13 +68,14 @@ def journey_of_a_job() -> str:
         (client, redis, "submit: record + message, one script"),
         (redis, first, "message: namespace, msg.id, sequence"),
         (first, redis, "claim: QUEUED to RUNNING, token A"),
+        (first, redis, "chunks of segment 1, under token A"),
         (first, store, "segment 1, by its hash"),
-        (first, redis, "chunks and segment 1, under token A"),
+        (first, redis, "segment 1 is recorded as finished"),
         (first, "worker A is killed: no heartbeat for 3 s"),
-        (second, redis, "sweep: recover, back to the queue"),
+        (second, redis, "recover: back to the queue"),
         (redis, second, "message, again"),
-        (second, redis, "claim: token B; rewind to segment 1"),
-        (store, second, "segment 1 is stored: not paid again"),
+        (second, redis, "claim: token B; rewind to the end of segment 1"),
+        (store, second, "segment 1 is read back: not paid again"),
         (second, redis, "chunks of segment 2, under token B"),
         (second, store, "the finished audio"),
         (second, redis, "finish: record and last entry, one script"),
@@ -83,7 +87,10 @@ def journey_of_a_job() -> str:
 
 
 def journey_of_a_chunk() -> str:
-    """One stretch of audio, from the provider's socket to the listener's ear."""
+    """One stretch of audio, from the provider's socket to the listener's ear.
+
+    Its numbers are those of the list in docs/concepts/chunk-stream.md.
+    """
     provider, driver, recorder, redis, reader = (
         "provider", "model driver", "recorder", "Redis", "client",
     )  # fmt: skip
