@@ -44,7 +44,7 @@ def declaration() -> str:
 
 
 async def follow_live(stage: Stage) -> None:
-    """Follow a job, kill its worker, and check that nothing is lost or paid for twice."""
+    """Follow a job, kill its worker, and check that no finished segment is paid for twice."""
     stage.title("A live stream, and the death of its worker")
     text = declaration()
     job = await stage.client.submit(Msg(name="declaration", content=text, id=ID), **ORDER)
