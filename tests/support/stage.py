@@ -141,7 +141,7 @@ class Heard:
 
 
 TAKEN_OVER_S = 60.0
-"""Seconds within which a lost worker's work runs again: 3 to 5 where nothing else runs."""
+"""Seconds within which a dead worker's work runs again: 3 to 5 where nothing else runs."""
 
 
 def sentences(name: str, count: int) -> list[str]:

@@ -46,7 +46,7 @@ SAMPLE_RATE = 24_000
 FIRST_AUDIO_TIMEOUT_S = 10.0
 SILENT_CONTEXT_S = 300.0
 """Seconds without audio after which Pipecat would end a context. Its 3 seconds would drop all
-audio that a language model or a lost worker delays; a session ends each context itself."""
+audio that a language model or a dead worker delays; a session ends each context itself."""
 PIECE_S = 0.04
 """Seconds of the pieces that Pipecat's output plays. It drops the rest of one when speech pauses,
 so audio is handed on in whole pieces."""

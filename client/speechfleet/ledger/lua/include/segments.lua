@@ -40,7 +40,7 @@ local function record_segment(first)
   end
   redis.call('SADD', USES .. hash, NAME)
   redis.call('PEXPIRE', USES .. hash, RECORD_TTL)
-  -- The claim of another job stays: its lost worker may have made a call that is not counted yet.
+  -- The claim of another job stays: its dead worker may have made a call that is not counted yet.
   if string.match(redis.call('GET', SPEAKING .. hash) or '', '^%S+') == NAME then
     redis.call('DEL', SPEAKING .. hash)
   end
