@@ -75,7 +75,7 @@ def journey_of_a_job() -> str:
         (second, redis, "recover: back to the queue"),
         (redis, second, "message, again"),
         (second, redis, "claim: token B; rewind to the end of segment 1"),
-        (store, second, "segment 1 is read back: not paid again"),
+        (store, second, "segment 1: read back, paid once"),
         (second, redis, "chunks of segment 2, under token B"),
         (second, store, "the finished audio"),
         (second, redis, "finish: record and last entry, one script"),
