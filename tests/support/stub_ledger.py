@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from speechfleet import Msg, TTSModelBase, TTSResponse
 from speechfleet.audio.buffer import AudioBuffer
@@ -39,6 +40,16 @@ RATE = 24_000
 TOKEN = "boot:1"  # of a lease
 
 
+@dataclass(frozen=True)
+class FailedAttempt:
+    """What a run told of the attempt that failed."""
+
+    code: str
+    message: str
+    retryable: bool
+    delay: float
+
+
 class StubLease(Lease):
     """A lease of one job, without a server.
 
@@ -64,6 +75,7 @@ class StubLease(Lease):
         self.released: list[str] = []
         self.begun: list[str] = []
         self.used_by_others: set[str] = set()
+        self.failed: list[FailedAttempt] = []
         self.full = 0
         self.pushed = ""
         self.marks: list[MarkEntry] = []
@@ -136,6 +148,21 @@ class StubLease(Lease):
             self.finished, self.gain = end, gain
             return last is None or self._recorded(last)
         return False
+
+    async def fail(
+        self,
+        code: str,
+        message: str,
+        *,
+        retryable: bool,
+        max_attempts: int,
+        delay: float,
+        account: str,
+        of_account: bool,
+        usage: Mapping[str, int],
+    ) -> Literal["retry", "failed", "withdrawn"]:
+        self.failed.append(FailedAttempt(code, message, retryable, delay))
+        return "retry" if retryable else "failed"
 
     async def inherit_call(self, hash: str) -> bool:
         return False
@@ -322,6 +349,7 @@ def make_context(
         tally=Tally(),
         middleware=middleware or MiddlewareStack(),
         grace_left=lambda: float("inf"),
+        job_delayed=asyncio.Event(),
         slots=Slots(Settings(slots=1), [Lane.LIVE], ["stub"]),
         ledger=SimpleNamespace(
             jobs=SimpleNamespace(find=find, segments=segments),

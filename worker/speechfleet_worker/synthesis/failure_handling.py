@@ -103,9 +103,10 @@ class FailureHandling(ABC):
         """End the attempt; ``final``: no other follows. The same answer as `_run_once`."""
         if not final and await self._falls_back(record, error):
             return await self._go_on()
-        code, message = failure_report(error, record, self._settings)
+        failures = self._failures_in_a_row(record)
+        code, message = failure_report(error, record, self._settings, attempt=failures)
         delay = delay_before(
-            record.failures + 1,
+            failures,
             self._settings,
             error.retry_after if isinstance(error, ProviderError) else None,
         )

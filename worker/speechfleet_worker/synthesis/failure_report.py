@@ -12,10 +12,14 @@ LONGEST_MESSAGE = 1000
 """Characters of an error's message in a record."""
 
 
-def failure_report(error: SpeechFleetError, record: Record, settings: Settings) -> tuple[str, str]:
-    """Return code and message of an error; secrets are struck out last, of everything."""
-    message, attempt = error.message, record.failures + 1
-    provider = record.request.provider
+def failure_report(
+    error: SpeechFleetError, record: Record, settings: Settings, *, attempt: int = 1
+) -> tuple[str, str]:
+    """Return code and message of an error; secrets are struck out last, of everything.
+
+    ``attempt``: which one failed, counted since the last new segment.
+    """
+    message, provider = error.message, record.request.provider
     if isinstance(error, ProviderError):
         message = f"{provider}: {message}"
         details = [error.provider_code]

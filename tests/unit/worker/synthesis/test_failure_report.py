@@ -15,7 +15,7 @@ SETTINGS = Settings(endpoints={"stub": ENDPOINT}, max_attempts=5)
 
 def test_a_providers_failure_names_it_and_the_attempt() -> None:
     error = ProviderError("too long", provider_code="E12", request_id="req-7")
-    code, message = failure_report(error, make_record(attempts=7, failures=4), SETTINGS)
+    code, message = failure_report(error, make_record(attempts=7), SETTINGS, attempt=5)
     assert code == "provider_error"
     assert message == "stub: too long [E12] [request id req-7] (attempt 5 of 5)"
 
