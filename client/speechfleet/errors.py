@@ -6,7 +6,7 @@
     │   ├── UnknownModel  UnknownVoice  UnknownFormat  UnknownOption
     │   └── Conflict  TextDiverged  TextComplete
     ├── MisconfiguredError
-    │   └── MissingExtra  FolderInUse
+    │   └── MissingExtra  MissingCodec  FolderInUse
     ├── JobNotFound  BatchNotFound  BatchStopped  NewerRecord  IllegalTransition
     ├── ResultTimeout  FirstAudioTimeout  NoCapacity  JobFailed  JobCancelled  StreamFull
     ├── FleetUnavailable
@@ -188,6 +188,12 @@ class MissingExtra(MisconfiguredError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs the extra {extra!r}: pip install 'speechfleet[{extra}]'")
+
+
+class MissingCodec(MisconfiguredError):
+    """The installed PyAV cannot write this audio format; the message says what to install."""
+
+    code = "missing_codec"
 
 
 class FolderInUse(MisconfiguredError):

@@ -23,7 +23,7 @@ from speechfleet.audio import wav
 from speechfleet.audio.buffer import BYTES_PER_SAMPLE
 from speechfleet.audio.codec_threads import CodecSteps
 from speechfleet.audio.formats import FORMATS, AudioFormat
-from speechfleet.errors import UnknownFormat
+from speechfleet.errors import MissingCodec, UnknownFormat
 
 av.logging.set_level(None)  # FFmpeg's remarks on stderr are no log lines of ours
 
@@ -165,6 +165,15 @@ def encode(
     return bytes(data)
 
 
+def check_format(name: str) -> None:
+    """Raise MissingCodec where this process cannot write a format, UnknownFormat for no format.
+
+    Ask before speech is paid for that could not be written.
+    """
+    if (format := _format(name)).codec:
+        _codec(format)
+
+
 class Resampler:
     """Resample PCM to mono of another rate; channels become their mean.
 
@@ -257,7 +266,7 @@ class _AvWriter:
     def __init__(
         self, format: AudioFormat, sample_rate: int, channels: int, options: Mapping[str, str]
     ) -> None:
-        rate = format.rate_for(sample_rate, av.Codec(format.codec, "w").audio_rates)
+        rate = format.rate_for(sample_rate, _codec(format).audio_rates)
         encoded_channels = channels if channels <= format.channels else 1
         self._shape = (sample_rate, channels)
         self._samples = 0
@@ -327,6 +336,20 @@ class _Sink:
 
     def tell(self) -> int:
         return self._position
+
+
+def _codec(format: AudioFormat) -> av.Codec:
+    """Look up the codec of a format, and its container. Raises MissingCodec."""
+    try:
+        av.ContainerFormat(format.container, "w")
+        return av.Codec(format.codec, "w")
+    except ValueError:  # PyAV's error for a name that its FFmpeg does not know
+        raise MissingCodec(
+            f"cannot write {format.name!r}: the installed PyAV lacks FFmpeg's codec "
+            f"{format.codec!r} or its container {format.container!r}. Install a PyAV that has "
+            "both (pip install --force-reinstall --only-binary av av), or ask for another format; "
+            "wav needs no codec"
+        ) from None
 
 
 def _format(name: str) -> AudioFormat:

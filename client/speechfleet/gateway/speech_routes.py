@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header
 from starlette.responses import Response
 
+from speechfleet.audio.codecs import check_format
 from speechfleet.audio.formats import FORMATS
 from speechfleet.errors import EmptyText, JobFailed, SpeechFleetError
 from speechfleet.gateway.context import CurrentContext, RequestContext
@@ -51,6 +52,7 @@ async def speech(
     """Speak a text. The audio is sent while it is made; ``X-Job-Id`` names the job."""
     began = time.monotonic()
     check_text(order.input, context.settings)
+    check_format(order.format)  # before a job is paid whose audio could not be sent
     msg = message(order.input, idempotency_key)
     name = resolve_model(order.model, context.settings.gateway_aliases)
     model = (await context.models()).describe(name)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 
+from speechfleet.audio.codecs import check_format
 from speechfleet.errors import (
     FleetUnavailable,
     JobNotFound,
@@ -208,6 +209,7 @@ class Execution(FailureHandling):
     ) -> None:
         if self._slot is not None:
             self._slot.resume()
+        check_format(self.request.format)  # before a provider is paid
         voice = self._models.voice(self.spoken)
         for name in self.spoken.voices:  # an unknown one is found before anything is spoken
             if (other := self.spoken.with_voice(name)) is not self.spoken:

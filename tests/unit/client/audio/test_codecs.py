@@ -6,15 +6,17 @@ import io
 import math
 from array import array
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 
 import av
 import pytest
 
 from speechfleet.audio import wav
-from speechfleet.audio.codecs import Encoder, Resampler, encode
+from speechfleet.audio.codecs import Encoder, Resampler, check_format, encode
 from speechfleet.audio.formats import FORMATS, AudioFormat
-from speechfleet.errors import UnknownFormat
+from speechfleet.errors import MissingCodec, UnknownFormat
+from tests.support.codecs import remove_codec
 
 FRAME_OF_AAC = 1024
 OPUS_DELAY = 312 / 48000
@@ -217,6 +219,29 @@ def test_formats() -> None:
     for make in (Encoder, lambda format, rate: encode(format, b"", rate)):
         with pytest.raises(UnknownFormat, match="opus"):
             make("opsu", 24000)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_this_pyav_writes_every_format(format: str) -> None:
+    check_format(format)
+
+
+@pytest.mark.parametrize("lack", ["codec", "container"])
+def test_a_format_without_codec_or_container_is_told_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, lack: str
+) -> None:
+    if lack == "codec":
+        remove_codec(monkeypatch, "mp3")
+    else:
+        monkeypatch.setitem(FORMATS, "mp3", replace(FORMATS["mp3"], container="none_such"))
+    for ask in (check_format, lambda format: Encoder(format, 24000)):
+        with pytest.raises(MissingCodec, match=r"cannot write 'mp3'.*pip install") as missing:
+            ask("mp3")
+        assert (missing.value.code, missing.value.retryable) == ("missing_codec", False)
+    check_format("flac")
+    check_format("wav")
+    with pytest.raises(UnknownFormat):
+        check_format("opsu")
 
 
 def test_no_more_than_two_channels() -> None:

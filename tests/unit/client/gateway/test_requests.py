@@ -20,6 +20,7 @@ from speechfleet.gateway.routing import CONSOLE
 from speechfleet.ledger.api_keys import StoredKey
 from speechfleet.ledger.logins import Login
 from speechfleet.settings import Settings
+from tests.support.codecs import remove_codec
 
 KEY = make_key()
 URL = "http://127.0.0.1:8080"
@@ -341,3 +342,11 @@ async def test_a_key_that_only_reads_opens_no_socket(tmp_path: Path) -> None:
         await app(scope, receive, send)
     assert sent[0]["status"] == 403
     assert b"scope_missing" in b"".join(message.get("body", b"") for message in sent)
+
+
+async def test_a_format_without_its_codec_is_refused_before_a_job_is_submitted(
+    keyless: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove_codec(monkeypatch, "mp3")
+    answer = await keyless.post("/v1/audio/speech", json={"input": "Hello.", "model": "x/y"})
+    assert (answer.status_code, code_of(answer)) == (500, "missing_codec")

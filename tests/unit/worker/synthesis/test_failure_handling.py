@@ -7,12 +7,14 @@ from typing import cast
 
 import pytest
 
+from speechfleet.audio.formats import FORMATS
 from speechfleet.errors import ProviderUnavailable
 from speechfleet.ledger import Claim
 from speechfleet.ledger.lease import ClaimOutcome
 from speechfleet.record import Record
 from speechfleet_worker.synthesis.execution import Execution
 from speechfleet_worker.synthesis.model_cache import ModelCache, Voice
+from tests.support.codecs import remove_codec
 from tests.support.stub_ledger import (
     FailedAttempt,
     StubLease,
@@ -64,3 +66,16 @@ async def test_the_failures_since_the_last_segment_decide_about_delay_and_messag
     assert ceiling / 2 <= failed.delay <= ceiling
     counted = f" (attempt {in_a_row} of 5)" if in_a_row > 1 else ""
     assert failed.message == f"stub: away{counted}"
+
+
+@pytest.mark.parametrize("format", [name for name in FORMATS if FORMATS[name].codec])
+async def test_a_format_without_its_codec_ends_the_job_before_a_provider_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str
+) -> None:
+    remove_codec(monkeypatch, format)
+    model = StubModel()
+    failed = await attempt(tmp_path, model, make_record("Alpha is here.", format=format))
+    assert model.asked == []
+    assert (failed.code, failed.retryable) == ("missing_codec", False)
+    assert format in failed.message
+    assert "pip install" in failed.message
