@@ -16,16 +16,9 @@ import openai
 import pytest
 
 from speechfleet.audio import wav
+from speechfleet.audio.formats import FORMATS
 from tests.support.gateways import ESPEAK, TEXT, code_of, gateway, http, order
 from tests.support.stage import Stage, staged
-
-FORMATS = {
-    "wav": "pcm_s16le",
-    "flac": "flac",
-    "mp3": "mp3float",
-    "opus": "opus",
-    "aac": "aac",
-}
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +56,10 @@ def decoded(data: bytes) -> tuple[str, float]:
         for frame in container.decode(stream):
             assert isinstance(frame, av.AudioFrame)
             samples += frame.samples
-        return stream.codec_context.name, samples / stream.rate
+        return stream.codec_context.codec.canonical_name, samples / stream.rate
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", [name for name in FORMATS if name != "pcm"])
 async def test_openais_client_gets_every_format_whole(url: str, format: str) -> None:
     async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none") as client:
         answer = await client.audio.speech.create(
@@ -76,7 +69,8 @@ async def test_openais_client_gets_every_format_whole(url: str, format: str) -> 
             response_format=format,  # type: ignore[arg-type]  # of the table
         )
     codec, seconds = decoded(answer.content)
-    assert codec.startswith(FORMATS[format])
+    encoder = FORMATS[format].codec or "pcm_s16le"
+    assert codec == av.Codec(encoder, "w").canonical_name
     async with http(url) as raw:
         whole = (await raw.post("/v1/audio/speech", json=order())).content
     assert seconds == pytest.approx(len(wav.decode(whole).pcm) / 2 / 22_050, abs=0.15)
