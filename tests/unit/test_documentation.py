@@ -17,6 +17,7 @@ from docs.site.tables import TRANSITION_SCRIPTS, error_kinds, table
 from pydantic.fields import FieldInfo
 from typer.main import get_command
 
+from speechfleet.audio.formats import FORMATS
 from speechfleet.chunks import ENTRIES
 from speechfleet.cli.app import app
 from speechfleet.gateway.errors import GatewayError
@@ -59,6 +60,11 @@ def test_every_setting_is_documented_with_its_default(field: tuple[str, FieldInf
     assert info.description or rows[0].split("|")[3].strip()
     if isinstance(info.default, int | float) and not isinstance(info.default, bool):
         assert f"{info.default:g}" in rows[0] or str(int(info.default)) in rows[0]
+
+
+def test_every_format_is_in_the_table_of_a_job() -> None:
+    [row] = [line for line in page("guides/jobs.md").splitlines() if line.startswith("| `format`")]
+    assert list(FORMATS) == code_spans(row.split("|")[3])
 
 
 @pytest.mark.parametrize("kind", ENTRIES)

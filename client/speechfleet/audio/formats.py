@@ -1,4 +1,4 @@
-"""The audio formats that the fleet writes: the one list, without any codec."""
+"""List the audio formats that the fleet writes, without importing PyAV."""
 
 from __future__ import annotations
 
@@ -7,27 +7,35 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 AudioFormatName = Literal["wav", "flac", "mp3", "opus", "aac", "pcm"]
-"""The names in `FORMATS`, for type checkers."""
+"""The names in `FORMATS`, in the same order. HTTP, WebSockets and type checkers accept these."""
 
 
 @dataclass(frozen=True)
 class AudioFormat:
-    """An audio format: its names, and what its codec takes.
-
-    ``container`` and ``codec`` are FFmpeg's names, "" where none is needed. ``bit_rate``: bits a
-    second and channel, 0 for a lossless codec. A codec with a few fixed bit rates needs one of
-    them here, and its ``channels``.
-    """
+    """Describe an audio format: its names, and what its codec takes."""
 
     name: str
+    """Name of the format in requests, HTTP and commands."""
     media_type: str
     extension: str
+    """Extension of its files, without a dot. It is the same as ``name``."""
     container: str = ""
+    """FFmpeg's name of the container; "" for wav and pcm, which are written without FFmpeg."""
     codec: str = ""
+    """FFmpeg's name of the encoder; "" for wav and pcm."""
     bit_rate: int = 0
+    """Bits a second for each channel; 0 for a lossless codec.
+
+    Some codecs take only a few bit rates. Such a codec needs one of them here, and one channel.
+    """
     options: Mapping[str, str] = field(default_factory=dict)
+    """Options of container and codec, by FFmpeg's names, for every file."""
     stream_options: Mapping[str, str] = field(default_factory=dict)
-    """Options of a file that is sent while it is made, and never patched."""
+    """More options for a file that is sent while it is made.
+
+    Nothing in such a file can be changed later. A container whose header holds the length of the
+    audio needs options here with which it holds none.
+    """
     rate: int = 0
     """Sample rate of every file in Hz; 0: the rate of the PCM, or the codec's nearest one."""
     channels: int = 2

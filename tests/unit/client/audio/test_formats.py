@@ -9,7 +9,7 @@ import pytest
 from speechfleet.audio.formats import FORMATS, AudioFormat, AudioFormatName
 
 
-def test_type_checkers_know_every_format() -> None:
+def test_the_names_that_interfaces_take_are_those_of_the_list_in_its_order() -> None:
     assert get_args(AudioFormatName) == tuple(FORMATS)
 
 
