@@ -209,11 +209,7 @@ class Execution(FailureHandling):
     ) -> None:
         if self._slot is not None:
             self._slot.resume()
-        check_format(self.request.format)  # before a provider is paid
-        voice = self._models.voice(self.spoken)
-        for name in self.spoken.voices:  # an unknown one is found before anything is spoken
-            if (other := self.spoken.with_voice(name)) is not self.spoken:
-                self._models.voice(other)
+        voice = _checked_voice(self._models, self.spoken)
         self._takes = record.takes
         text = "" if self.request.lane is Lane.SESSION else self.request.text
         done, segments = await off_loop_if_long(text, partial(self._segments, voice, done))
@@ -252,6 +248,16 @@ class Execution(FailureHandling):
         done = list(_matching(done, segments, self.request.wire))
         source, ahead = source_for(self.request.text), self._settings.look_ahead
         return done, lambda speak: source(segments, speak, ahead)
+
+
+def _checked_voice(models: ModelCache, request: Request) -> Voice:
+    """Build the voice of a request, and find out what is wrong before a provider is paid."""
+    check_format(request.format)
+    voice = models.voice(request)
+    for name in request.voices:
+        if (other := request.with_voice(name)) is not request:
+            models.voice(other)
+    return voice
 
 
 def stay() -> None:
