@@ -1,4 +1,4 @@
-"""One connection to the server, opened again whenever it is lost."""
+"""Send commands on one connection, which is opened again whenever it is lost."""
 
 from __future__ import annotations
 
@@ -61,7 +61,6 @@ class LastingConnection:
         """Is awaited by the recovery."""
         self._is_outdated = False
         self._failing_since: float | None = None
-        self._silent_since: float | None = None
         self.connects = 0
         """Connections opened so far."""
 
@@ -79,8 +78,10 @@ class LastingConnection:
 
     def deaf_for(self, now: float) -> float:
         """Return the seconds for which commands have gone unanswered, by the loop's clock."""
-        since = [at for at in (self._failing_since, self._silent_since) if at is not None]
-        return now - min(since) if since else 0.0
+        since = now if self._failing_since is None else self._failing_since
+        if self._reader is not None and self._reader.is_busy:
+            since = min(since, self._reader.silent_since)
+        return now - since
 
     def reconnect(self) -> None:
         """Send what comes from now on to whichever server is the primary then."""
@@ -97,31 +98,29 @@ class LastingConnection:
     def _write(self, batch: Sequence[Command]) -> None:
         assert self._reader is not None
         assert self._watch is not None
-        if self._silent_since is None:
-            self._silent_since = asyncio.get_running_loop().time()
         self._reader.send([command for command, _ in batch])
         self._watch.begin()
 
     def _answered(self, replies: Sequence[Any]) -> None:
         self._failing_since = None
         _settle(self._under_way.popleft(), replies)
-        if self._under_way:
-            self._silent_since = asyncio.get_running_loop().time()
-        else:
-            self._silent_since = None
-            if self._all_answered is not None and not self._all_answered.done():
-                self._all_answered.set_result(None)
+        if not self._under_way and (waiting := self._awaited()):
+            waiting.set_result(None)
         self._on_room()
 
     def _lost(self, error: Exception) -> None:
-        self._silent_since = None
-        if self._all_answered is not None and not self._all_answered.done():
-            self._all_answered.set_exception(error)
+        if waiting := self._awaited():
+            waiting.set_exception(error)
         elif not is_lost_connection(error):
             self._fail(error)
         elif self._under_way:
             self._note_failure()
             self._recover()
+
+    def _awaited(self) -> asyncio.Future[None] | None:
+        """Return the future by which the recovery waits, if it does."""
+        waiting = self._all_answered
+        return None if waiting is None or waiting.done() else waiting
 
     def _note_failure(self) -> None:
         if self._failing_since is None:

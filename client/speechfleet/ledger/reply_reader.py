@@ -1,4 +1,4 @@
-"""The replies of an open connection, without a task or a stream in between."""
+"""Gather the replies of an open connection, without a task or a stream in between."""
 
 from __future__ import annotations
 
@@ -45,9 +45,10 @@ class ReplyReader(asyncio.Protocol):
         self._expected: deque[int] = deque()
         """Commands of each batch that is not answered yet."""
         self._replies: list[Any] = []
+        self._clock = asyncio.get_running_loop().time
         self.is_open = True
-        self.heard = 0
-        """Times that the server sent something."""
+        self.silent_since = 0.0
+        """When the server last sent something, or was first asked after that; the loop's clock."""
         self._transport.set_protocol(self)
 
     @property
@@ -57,6 +58,8 @@ class ReplyReader(asyncio.Protocol):
 
     def send(self, commands: Sequence[bytes]) -> None:
         """Write a batch of commands."""
+        if not self._expected:
+            self.silent_since = self._clock()
         self._expected.append(len(commands))
         self._transport.writelines(commands)
 
@@ -72,7 +75,7 @@ class ReplyReader(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what the server sent, as asyncio calls it."""
-        self.heard += 1
+        self.silent_since = self._clock()
         try:
             self._read(data)
         except Exception as error:  # noqa: BLE001 # whoever waits gets it

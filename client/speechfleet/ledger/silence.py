@@ -1,4 +1,4 @@
-"""The watch over a connection whose peer may have gone silent."""
+"""Watch over a connection whose peer may have gone silent."""
 
 from __future__ import annotations
 
@@ -29,8 +29,6 @@ class Watch:
         self._timeout_s = timeout_s
         self._answers = answers
         self._loop = asyncio.get_running_loop()
-        self._heard = 0
-        self._silent_since = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -47,30 +45,28 @@ class Watch:
             self._task.cancel()
 
     def _look_later(self) -> None:
-        self._heard, self._silent_since = self._reader.heard, self._loop.time()
-        self._timer = self._loop.call_later(min(SILENCE_S, self._timeout_s), self._look)
+        when = self._reader.silent_since + min(SILENCE_S, self._timeout_s)
+        self._timer = self._loop.call_at(when, self._look, self._reader.silent_since)
 
-    def _look(self) -> None:
+    def _look(self, since: float) -> None:
         self._timer = None
-        if self._is_silent:
-            self._task = self._loop.create_task(self._run())
+        if self._is_silent(since):
+            self._task = self._loop.create_task(self._run(since))
         elif self._reader.is_busy:
             self._look_later()
 
-    @property
-    def _is_silent(self) -> bool:
-        """Tell whether all that was sent since the last look still waits for its reply."""
-        return self._reader.is_busy and self._reader.heard == self._heard
+    def _is_silent(self, since: float) -> bool:
+        """Tell whether commands wait, and nothing has come since that time."""
+        return self._reader.is_busy and self._reader.silent_since == since
 
-    async def _run(self) -> None:
-        end = self._silent_since + self._timeout_s
-        while self._is_silent and self._loop.time() < end:
+    async def _run(self, since: float) -> None:
+        while self._is_silent(since) and self._loop.time() < since + self._timeout_s:
             if await self._answers():
                 await asyncio.sleep(GRACE_S)
                 break
             await asyncio.sleep(SILENCE_S)
         self._task = None
-        if self._is_silent:
+        if self._is_silent(since):
             self._reader.fail(TimeoutError("no reply in time"))
         elif self._reader.is_busy:
             self._look_later()

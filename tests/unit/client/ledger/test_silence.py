@@ -17,14 +17,19 @@ TIMEOUT_S = 30.0
 
 
 class Reader(SimpleNamespace):
-    """A reader without a connection."""
+    """A reader without a connection, to which commands were just sent."""
 
     def __init__(self) -> None:
-        super().__init__(is_busy=False, heard=0)
+        super().__init__(is_busy=True)
         self.failed = asyncio.Event()
+        self.hear()
 
-    def begin(self) -> None:
-        self.is_busy = True
+    def hear(self) -> None:
+        """Take a part of the replies."""
+        self.silent_since = asyncio.get_running_loop().time()
+
+    def forget(self) -> None:
+        self.is_busy = False
 
     def fail(self, _: Exception) -> None:
         self.is_busy = False
@@ -49,7 +54,6 @@ async def test_a_silent_connection_ends_where_the_server_answers_others() -> Non
 
     reader = Reader()
     watch = watch_of(reader, answers)
-    reader.begin()
     watch.begin()
     await reader.failed.wait()
 
@@ -63,7 +67,6 @@ async def test_a_server_that_stands_still_is_waited_for_until_the_time_is_over()
 
     reader = Reader()
     watch = watch_of(reader, answers, timeout_s=0.05)
-    reader.begin()
     watch.begin()
     await asked.wait()
     assert not reader.failed.is_set()
@@ -83,11 +86,9 @@ async def test_a_connection_that_speaks_again_meanwhile_stays() -> None:
 
     reader = Reader()
     watch = watch_of(reader, answers)
-    reader.begin()
     watch.begin()
     await asked.wait()
-    reader.heard += 1
-    reader.begin()
+    reader.hear()
     watch.begin()
     looking: Any = watch._task
     may_answer.set()
@@ -103,9 +104,31 @@ async def test_a_watch_that_is_stopped_looks_no_more() -> None:
 
     reader = Reader()
     watch = watch_of(reader, answers)
-    reader.begin()
     watch.begin()
     watch.stop()
     for _ in range(10):
         await asyncio.sleep(0)
+    assert not reader.failed.is_set()
+
+
+async def test_a_watch_ends_no_connection_that_is_given_up() -> None:
+    """Also where asking a Sentinel has swallowed its cancellation."""
+    asked = asyncio.Event()
+
+    async def answers() -> bool:
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return True
+        return False
+
+    reader = Reader()
+    watch = watch_of(reader, answers)
+    watch.begin()
+    await asked.wait()
+    looking: Any = watch._task
+    reader.forget()
+    watch.stop()
+    await looking
     assert not reader.failed.is_set()
