@@ -54,7 +54,7 @@ async def record(lease: Lease) -> bool:
 async def test_a_repeated_command_counts_once(spoken: Spoken) -> None:
     lease, claim = await claimed(spoken)
     assert claim.record is not None
-    await lease.count_call(claim.record.epoch, ACCOUNT, USAGE)
+    await lease.count_call(claim.record.epoch, ACCOUNT, USAGE, index=0)
     found = await spoken.jobs.load(NAMESPACE, claim.record.id)
     assert found.sums["calls"] == 1
     assert (await sums(spoken))["calls"] == 1
@@ -64,7 +64,7 @@ async def test_a_repeated_command_counts_once(spoken: Spoken) -> None:
 async def test_a_job_of_another_epoch_counts_once_in_the_days_sums(spoken: Spoken) -> None:
     lease, claim = await claimed(spoken)
     assert claim.record is not None
-    await lease.count_call(claim.record.epoch + 1, ACCOUNT, USAGE)
+    await lease.count_call(claim.record.epoch + 1, ACCOUNT, USAGE, index=0)
     assert (await sums(spoken))["calls"] == 1
 
 
@@ -72,7 +72,7 @@ async def test_two_calls_are_two(spoken: Spoken) -> None:
     lease, claim = await claimed(spoken)
     assert claim.record is not None
     for _ in range(2):
-        await lease.count_call(claim.record.epoch, ACCOUNT, USAGE)
+        await lease.count_call(claim.record.epoch, ACCOUNT, USAGE, index=0)
     found = await spoken.jobs.load(NAMESPACE, claim.record.id)
     assert found.sums["calls"] == 2
 
@@ -141,6 +141,49 @@ async def test_a_segment_that_came_too_late_is_not_recorded(spoken: Spoken, lose
         await record(lease)
 
 
+async def acknowledged(spoken: Spoken, lease: Lease) -> None:
+    await spoken.acknowledge(await spoken.results())
+
+
+async def deleted(spoken: Spoken, lease: Lease) -> None:
+    await spoken.jobs.delete(NAMESPACE, lease.job.id)
+
+
+async def retried(spoken: Spoken, lease: Lease) -> None:
+    assert await spoken.jobs.retry(NAMESPACE, lease.job.id) == 2
+
+
+async def spoken_again(spoken: Spoken, lease: Lease) -> None:
+    await retried(spoken, lease)
+    await elsewhere(spoken, "a")
+
+
+@pytest.mark.parametrize("follows", [acknowledged, deleted, retried, spoken_again])
+async def test_the_call_of_an_end_that_its_worker_did_not_learn_of_counts_once(
+    spoken: Spoken, follows: Loss
+) -> None:
+    """The reply is lost, and before the command comes again the ended job is somebody else's."""
+    lease, claim = await claimed(spoken)
+    assert claim.record is not None
+    assert await end(lease)
+    await follows(spoken, lease)
+    with pytest.raises(LeaseLost):
+        await end(lease)
+    await count(lease, claim.record.epoch)
+    assert (await sums(spoken))["calls"] == 1
+
+
+async def test_the_call_of_a_segment_whose_recording_is_unknown_counts_once(
+    spoken: Spoken,
+) -> None:
+    """Redis was away for longer than the command is repeated; then the run ends."""
+    lease, claim = await claimed(spoken)
+    assert claim.record is not None
+    assert await record(lease)
+    await count(lease, claim.record.epoch)
+    assert (await sums(spoken))["calls"] == 1
+
+
 # --- an owner falls asleep between storing a segment and recording it -----------------------
 
 
@@ -163,7 +206,7 @@ async def elsewhere(spoken: Spoken, item: str) -> Lease:
 
 
 async def count(lease: Lease, epoch: int) -> None:
-    await lease.count_call(epoch, ACCOUNT, USAGE, complete=SEGMENT.hash)
+    await lease.count_call(epoch, ACCOUNT, USAGE, index=SEGMENT.index, complete=SEGMENT.hash)
 
 
 async def test_a_call_that_was_inherited_is_not_counted_by_who_made_it(spoken: Spoken) -> None:

@@ -238,7 +238,8 @@ class TenantLife(RuleBasedStateMachine):
                 self.run(self.ledger.jobs.cancel(NAMESPACE, id, "enough"))
                 job.end(State.CANCELLED)
             epoch = self.run(self.ledger.jobs.load(NAMESPACE, id)).epoch
-            self.run(lease.count_call(epoch + late, ACCOUNT, {"calls": 1, "billed": billed}))
+            usage = {"calls": 1, "billed": billed}
+            self.run(lease.count_call(epoch + late, ACCOUNT, usage, index=found[1].segments))
             self.used += billed
 
     @rule(number=st.integers(0, 9), size=st.integers(1, 400))

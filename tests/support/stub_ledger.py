@@ -173,6 +173,7 @@ class StubLease(Lease):
         account: str,
         usage: Mapping[str, int],
         *,
+        index: int,
         complete: str = "",
         stored: bool = False,
     ) -> None:

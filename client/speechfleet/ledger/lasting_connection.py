@@ -104,12 +104,12 @@ class LastingConnection:
     def _answered(self, replies: Sequence[Any]) -> None:
         self._failing_since = None
         _settle(self._under_way.popleft(), replies)
-        if not self._under_way and (waiting := self._awaited()):
+        if not self._under_way and (waiting := self._recovery_waiter()):
             waiting.set_result(None)
         self._on_room()
 
     def _lost(self, error: Exception) -> None:
-        if waiting := self._awaited():
+        if waiting := self._recovery_waiter():
             waiting.set_exception(error)
         elif not is_lost_connection(error):
             self._fail(error)
@@ -117,7 +117,7 @@ class LastingConnection:
             self._note_failure()
             self._recover()
 
-    def _awaited(self) -> asyncio.Future[None] | None:
+    def _recovery_waiter(self) -> asyncio.Future[None] | None:
         """Return the future by which the recovery waits, if it does."""
         waiting = self._all_answered
         return None if waiting is None or waiting.done() else waiting

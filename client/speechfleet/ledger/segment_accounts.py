@@ -43,11 +43,14 @@ class SegmentAccounts:
         account: str,
         usage: Mapping[str, int],
         *,
+        index: int,
         complete: str = "",
         stored: bool = False,
     ) -> None:
         """Count a provider call of this job whose audio is not recorded.
 
+        ``index``: of its segment. Nothing is counted where this run has recorded that after all,
+        and did not learn of it.
         ``complete``: hash of the segment whose call came to its end: another worker may have
         found its audio and counted the call, which is not counted again then. ``stored``: a later
         attempt finds that audio in the segment store. If another worker has the job by now, only
@@ -58,7 +61,7 @@ class SegmentAccounts:
         await self._scripts.run(
             "count_call",
             (self.job.record,),
-            *(self.job.name, self.token, epoch, account, count),
+            *(self.job.name, self.token, epoch, account, count, index),
             complete if stored else "",
             *flat_pairs(usage),
         )

@@ -79,8 +79,9 @@ class Leftovers:
         self._counts.used(usage)
         complete = hash if item.is_complete else ""
         await self._lease.count_call(
-            self._epoch, self._account, usage, complete=complete, stored=complete in saved
-        )
+            self._epoch, self._account, usage,
+            index=item.segment.index, complete=complete, stored=complete in saved,
+        )  # fmt: skip
 
     async def _is_saved(self, item: InFlightSegment) -> bool:
         pieces = item.untouched_audio()

@@ -2,18 +2,22 @@
 -- before its turn.
 --
 -- A call is counted once, whoever does it: this run, or one that found its audio in the store and
--- took it over (`inherit_call.lua`).
+-- took it over (`inherit_call.lua`), or the command that recorded its segment, where the run does
+-- not know that it was carried out.
 --
 -- KEYS   record
 -- ARGV   name; token; epoch; account; count: an id of the call, which a repeated command repeats;
+--        index: of the segment;
 --        stored: hash of the segment where a later attempt finds its audio in the store, or "";
 --        then the usage, in pairs
 -- Reply  1 the job knows of it, or it was counted already; 0 it is gone or another worker's: only the
 --        day's sums count it
 -- include: prelude
-local _, token, epoch, account, count, stored = unpack(ARGV)
-local FIRST_USAGE = 7
-if not redis.call('SET', COUNTED .. count, 'counted', 'NX', 'EX', REPEATED_TTL) then
+local _, token, epoch, account, count, index, stored = unpack(ARGV)
+local FIRST_USAGE = 8
+local is_counted = has_recorded(token, index)
+  or not redis.call('SET', COUNTED .. count, 'counted', 'NX', 'EX', REPEATED_TTL)
+if is_counted then
   return 1
 end
 local state, record_epoch, before = get('state', 'epoch', 'ahead')

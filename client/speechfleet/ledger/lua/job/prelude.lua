@@ -14,7 +14,7 @@ local STREAM_TTL, RECORD_TTL = @STREAM_TTL@, @RECORD_TTL@ -- ms
 local USAGE_TTL = @USAGE_TTL@ -- s
 local STREAM_PRESSURE = @STREAM_BYTES@ / 2 -- bytes, above which a suspended job keeps no audio
 local HISTORY_BYTES = 8000
-local REPEATED_TTL = 600 -- s: far longer than a command is repeated
+local REPEATED_TTL = 180 -- s: far longer than a command is repeated
 local DELETED_TTL = 3600 -- s, for which a worker or a follower of the job may ask for it
 local UNCLAIMED = 3000 -- ms that a record without a message may wait for its claim
 local HEAD = 4503599627370496 -- 2^52: jobs at the head rank this far before the others
@@ -163,13 +163,17 @@ local function leave_worker()
   redis.call('HDEL', RECORD, 'boot', 'token', 'route')
 end
 
--- Take the job from its owner, which may not know that yet. The owner repeats a command whose reply
--- did not arrive, although the command was carried out. So the number of recorded segments is kept
--- under its token: `segment.lua` sees by it that such a segment is recorded already.
+-- Keep the number of segments that an execution recorded, beyond its right to the job: it may not
+-- know of the last one, because the reply did not arrive.
+local function note_recorded(token, epoch)
+  redis.call('SET', RECORDED .. token, redis.call('LLEN', SEGMENTS .. epoch), 'EX', REPEATED_TTL)
+end
+
+-- Take the job from its owner, which may not know that yet.
 local function dismiss_worker()
   local token, epoch = get('token', 'epoch')
   if token then
-    redis.call('SET', RECORDED .. token, redis.call('LLEN', SEGMENTS .. epoch), 'EX', REPEATED_TTL)
+    note_recorded(token, epoch)
   end
   leave_worker()
 end
@@ -306,6 +310,10 @@ end
 local HASH_PLACE = 6 -- in a segment's JSON array, see `StoredSegment.encode`
 -- Erase what Redis holds of an ended job; return the hashes of all segments that it has used.
 local function erase(state, epochs)
+  local winner = get('winner')
+  if winner then
+    note_recorded(winner, epochs)
+  end
   local hashes, seen = {}, {}
   local function used(hash)
     redis.call('SREM', USES .. hash, NAME)
@@ -351,4 +359,14 @@ end
 local function owned(token)
   local state, owner = get('state', 'token')
   return state == 'RUNNING' and owner == token
+end
+
+-- Tell whether this execution has recorded the segment with this index. It asks again where the
+-- reply was lost, maybe after its job has ended, has begun another life or is gone.
+local function has_recorded(token, index)
+  if owned(token) then
+    return redis.call('LLEN', SEGMENTS .. get('epoch')) > tonumber(index)
+  end
+  return get('winner') == token
+    or tonumber(redis.call('GET', RECORDED .. token) or '0') > tonumber(index)
 end

@@ -8,8 +8,8 @@
 --        see `quotas.lua`
 -- memory: refused when full
 -- include: prelude
-local state, epoch, queue, batch, first_queue =
-  get('state', 'epoch', 'queue', 'batch', 'first_queue')
+local state, epoch, queue, batch, first_queue, winner =
+  get('state', 'epoch', 'queue', 'batch', 'first_queue', 'winner')
 if not state then
   return {}
 end
@@ -30,6 +30,9 @@ if limits then
   end
 end
 move(state, 'retry', at)
+if winner then
+  note_recorded(winner, epoch)
+end
 redis.call('PERSIST', RECORD)
 redis.call('PERSIST', BEGUN)
 redis.call('HDEL', RECORD, 'audio', 'rate', 'object', 'winner', 'media_type', 'bytes', 'code',

@@ -7,14 +7,7 @@
 -- include: segments
 local _, token, index = unpack(ARGV)
 local FIRST_OF_SEGMENT = 3
--- Its reply may have been lost, and with it the news that the segment was counted.
-local function was_recorded()
-  local winner = get('winner')
-  return winner == token
-    or tonumber(redis.call('GET', RECORDED .. token) or '0') > tonumber(index)
-end
-
 if not owned(token) then
-  return was_recorded() and 1 or -1
+  return has_recorded(token, index) and 1 or -1
 end
 return record_segment(FIRST_OF_SEGMENT)
