@@ -17,7 +17,7 @@ from speechfleet.settings import Settings
 LUA = Path(scripts.__file__).parent / "lua"
 FILES = sorted(LUA.rglob("*.lua"))
 PARTS = {
-    "clock", "streams", "minutes", "quotas", "webhooks", "segments",
+    "clock", "streams", "stream_sizes", "minutes", "quotas", "webhooks", "segments",
     "prelude", "leftovers", "limit", "single_flight",
 }  # fmt: skip
 """Files that scripts include; the others are scripts."""

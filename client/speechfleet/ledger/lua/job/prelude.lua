@@ -6,6 +6,7 @@
 -- The text between @ signs is filled in by ledger/scripts.py when it loads the script.
 -- include: clock
 @KEYS@
+-- include: stream_sizes
 -- include: streams
 -- include: minutes
 local NEXT = @TRANSITIONS@

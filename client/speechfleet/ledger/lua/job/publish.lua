@@ -22,9 +22,7 @@ mark_fields = tonumber(mark_fields)
 local FIRST_STARTED_FIELD = FIRST_MARK_FIELD + mark_fields
 local state, owner, audio, epoch, rate, stored =
   unpack(redis.call('HMGET', RECORD, 'state', 'token', 'audio', 'epoch', 'rate', 'stored'))
--- include: clock
--- include: streams
--- include: minutes
+-- include: stream_sizes
 local LARGEST_SHARE = 0.75 -- of the limit, for a namespace that is alone
 local PRESSURE = 0.5 -- of the limit, above which each namespace is held to its share
 local ENDED_AT_ONCE = 20 -- ended streams that one call may empty
@@ -39,39 +37,49 @@ end
 if tonumber(start) ~= audio then
   return audio
 end
-
 local stream, size = STREAMS .. epoch, #data
-local namespace = string.match(stream, ':stream:([^:]*):')
 limit, minimum = tonumber(limit), tonumber(minimum)
 
--- Bytes that are too many, once this entry is written; 0 or less where there is room.
-local function excess()
-  local all = tonumber(redis.call('GET', BYTES) or '0') + size
-  if all <= limit * PRESSURE then
-    return 0
-  end
-  local own = tonumber(redis.call('HGET', NAMESPACE_SIZES, namespace) or '0')
-  local namespaces = redis.call('HLEN', NAMESPACE_SIZES) + (own == 0 and 1 or 0)
-  local share = limit * math.min(LARGEST_SHARE, 1 / namespaces)
-  local over_minimum = bytes_of(stream) + size - minimum
-  return math.min(math.max(all - limit, own + size - share), over_minimum)
+-- Bytes in all streams, once this entry is written.
+local function bytes_then()
+  return tonumber(redis.call('GET', BYTES) or '0') + size
 end
 
--- Ended streams go first: all that they hold is in the store, or will not be there.
-local function empty_ended_streams()
-  for _, ended in ipairs(redis.call('ZRANGE', EXPIRING, 0, ENDED_AT_ONCE - 1)) do
-    if excess() <= 0 then
-      return
+-- Make room for this entry by taking out older audio; return whether there is room then.
+-- The functions are made only here: Lua would make each of them anew for every chunk.
+local function make_room()
+-- include: streams
+  local namespace = namespace_of(stream)
+
+  -- Bytes that are too many; 0 or less where there is room.
+  local function excess()
+    local all = bytes_then()
+    if all <= limit * PRESSURE then
+      return 0
     end
-    trim(ended, NO_LIMIT, NO_LIMIT)
-    if bytes_of(ended) == 0 then
-      redis.call('ZREM', EXPIRING, ended)
+    local own = tonumber(redis.call('HGET', NAMESPACE_SIZES, namespace) or '0')
+    local namespaces = redis.call('HLEN', NAMESPACE_SIZES) + (own == 0 and 1 or 0)
+    local share = limit * math.min(LARGEST_SHARE, 1 / namespaces)
+    local over_minimum = bytes_of(stream) + size - minimum
+    return math.min(math.max(all - limit, own + size - share), over_minimum)
+  end
+
+  -- Ended streams go first: all that they hold is in the store, or will not be there.
+  local function empty_ended_streams()
+    for _, ended in ipairs(redis.call('ZRANGE', EXPIRING, 0, ENDED_AT_ONCE - 1)) do
+      if excess() <= 0 then
+        return
+      end
+      trim(ended, NO_LIMIT, NO_LIMIT)
+      if bytes_of(ended) == 0 then
+        redis.call('ZREM', EXPIRING, ended)
+      end
     end
   end
-end
 
-if excess() > 0 then
-  empty_ended_streams()
+  if excess() > 0 then
+    empty_ended_streams()
+  end
   if excess() > 0 then
     trim(stream, excess(), tonumber(stored or '0'))
   end
@@ -79,11 +87,13 @@ if excess() > 0 then
   if excess() > 0 and (unstored == '1' or entry_start ~= start) then
     trim(stream, excess(), NO_LIMIT)
   end
-  if excess() > 0 then
-    return -2
-  end
+  return excess() <= 0
 end
-if not rate then
+
+-- Begin the stream, before the first audio.
+local function begin_stream()
+-- include: clock
+-- include: minutes
   redis.call('XADD', stream, '*', unpack(ARGV, FIRST_STARTED_FIELD))
   redis.call('HSET', RECORD, 'rate', sample_rate)
   -- Of a retry nobody knows here when it began.
@@ -91,6 +101,13 @@ if not rate then
     local at, created, lane = now(), unpack(redis.call('HMGET', RECORD, 'created', 'lane'))
     count_first_audio(at, lane or 'live', at - (created or at))
   end
+end
+
+if bytes_then() > limit * PRESSURE and not make_room() then
+  return -2
+end
+if not rate then
+  begin_stream()
 end
 if mark_fields > 0 then
   redis.call('XADD', stream, '*', unpack(ARGV, FIRST_MARK_FIELD, FIRST_STARTED_FIELD - 1))

@@ -5,6 +5,7 @@
 -- Reply  number of streams that were removed; as many as `count`: there may be more
 local EXPIRING, BYTES, STREAM_SIZES, NAMESPACE_SIZES = unpack(KEYS)
 -- include: clock
+-- include: stream_sizes
 -- include: streams
 local count = unpack(ARGV)
 
