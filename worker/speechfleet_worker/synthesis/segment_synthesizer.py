@@ -28,6 +28,9 @@ from speechfleet_worker.synthesis.word_times import faster, read_words, spoken_w
 
 ChangeText = Callable[[str], Awaitable[str]]
 
+LATE_ANSWER_S = 0.1
+"""Seconds after which Redis may have forgotten a job that had stored the segment meanwhile."""
+
 
 class SegmentSynthesizer:
     """Speak the segments of one job, several at a time; never speak again what is stored.
@@ -142,9 +145,13 @@ class SegmentSynthesizer:
                 is_recalled = await self._is_recalled(item)
                 admitted = None if is_recalled else await self._admission.enter(item)
             else:  # nothing is booked by asking: the store is looked into meanwhile
+                asked = time.monotonic()
                 admitted, is_recalled = await asyncio.gather(
                     self._admission.enter(item), self._is_recalled(item)
                 )
+                is_late = time.monotonic() - asked > LATE_ANSWER_S
+                if admitted is not None and not is_recalled and is_late:
+                    is_recalled = await self._is_recalled(item)
             if is_recalled or admitted is not None:
                 return None if is_recalled else admitted
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import cast
 
 import pytest
 
+from speechfleet.audio.wav import Wav
 from speechfleet.errors import RateLimited, StoreError
 from speechfleet.ledger import Lease
 from speechfleet.ledger.queues import Queues
@@ -20,6 +22,7 @@ from speechfleet.words import SegmentWords
 from speechfleet_worker.output.audio_object import StoreRetry
 from speechfleet_worker.providers.base import SpokenWord
 from speechfleet_worker.segmentation import TextSegment
+from speechfleet_worker.synthesis import segment_synthesizer
 from speechfleet_worker.synthesis.admission import Admission, Suspended
 from speechfleet_worker.synthesis.look_ahead import InFlightSegment, Spoken
 from speechfleet_worker.synthesis.segment_synthesizer import SegmentSynthesizer
@@ -159,6 +162,42 @@ async def test_a_text_that_proves_missing_is_spoken(store: Store) -> None:
     synthesis = Synthesis(store, make_record(TEXT), Acquired(AcquireOutcome.STORED))
     assert audio_of(await synthesis.speak()) == spoken(TEXT)
     assert [call.missing for call in synthesis.limiter.calls] == [False, True]
+
+
+class LateRateLimiter(StubRateLimiter):
+    """Answers once another job has stored the segment, after this one looked for it."""
+
+    def __init__(self, segments: SegmentStore, hash: str) -> None:
+        super().__init__()
+        self.segments, self.hash = segments, hash
+        self.looked = asyncio.Event()
+
+    async def acquire(self, lease: Lease, call: Call) -> Acquired:
+        await self.looked.wait()
+        await self.segments.save(self.hash, spoken(TEXT), RATE)
+        return await super().acquire(lease, call)
+
+
+@pytest.mark.parametrize(("limit", "calls"), [(0.0, []), (60.0, [TEXT])], ids=["late", "in time"])
+async def test_a_text_that_was_stored_before_a_late_answer_is_not_spoken(
+    store: Store, monkeypatch: pytest.MonkeyPatch, limit: float, calls: list[str]
+) -> None:
+    """The connection broke; the other job's record went before the question was sent again."""
+    synthesis = Synthesis(store, make_record(TEXT))
+    limiter = LateRateLimiter(synthesis.segments, synthesis.hash())
+    load = synthesis.segments.load
+
+    async def look(hash: str) -> Wav | None:
+        found = await load(hash)
+        limiter.looked.set()
+        return found
+
+    monkeypatch.setattr(segment_synthesizer, "LATE_ANSWER_S", limit)
+    monkeypatch.setattr(synthesis.admission, "_rate_limiter", limiter)
+    monkeypatch.setattr(synthesis.segments, "load", look)
+    item = await synthesis.speak()
+    assert audio_of(item) == spoken(TEXT)
+    assert synthesis.model.asked == calls
 
 
 async def test_a_session_waits_for_nobody(store: Store) -> None:
