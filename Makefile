@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEV_UV := $(BIN)/python -m uv
-TEST_TOOLS := pytest pytest-asyncio pytest-timeout pytest-xdist hypothesis
+TEST_TOOLS := pytest pytest-asyncio pytest-timeout pytest-xdist hypothesis 'fakeredis[lua]'
 UV := $(shell command -v uv 2>/dev/null)
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --config-file docs/site/mkdocs.yml
 .DEFAULT_GOAL := help

@@ -77,6 +77,8 @@ _CODE_OF_CLASS: tuple[tuple[type[Exception], str], ...] = (
 # A code begins the reply, or, from a script of an older server, follows a dash within it.
 _CODE = re.compile(rf"(?:^|-)({'|'.join(REFUSALS)})\b")
 _TOO_MANY_CLIENTS = "max number of clients"
+# Its arguments follow in the reply, and may be secrets.
+_UNKNOWN_COMMAND = re.compile(r"unknown (?:redis )?command(?: '(\w+))?", re.IGNORECASE)
 
 
 def refusal(error: BaseException) -> Refusal | None:
@@ -127,6 +129,11 @@ def translate(error: Exception, address: str = "", advice: str = "") -> Exceptio
     found = refusal(error)
     if found is not None:
         return _refused(found, server)
+    if isinstance(error, exceptions.ResponseError) and (why := _lacking(error)):
+        return MisconfiguredError(
+            f"{server} does not know {why}, which speechfleet needs: point SPEECHFLEET_REDIS_URL "
+            "at Redis >= 6.2 or Valkey, with no command renamed"
+        )
     if why := tls_failure(error):
         return FleetUnavailable(f"{server} is not connected to: {why}")
     if is_lost_connection(error):
@@ -135,6 +142,14 @@ def translate(error: Exception, address: str = "", advice: str = "") -> Exceptio
             f"SPEECHFLEET_REDIS_URL right?{advice}"
         )
     return error
+
+
+def _lacking(error: exceptions.ResponseError) -> str:
+    """Name the command that the server does not have; "" where that is not the matter."""
+    found = _UNKNOWN_COMMAND.search(str(error))
+    if found is None:
+        return ""
+    return f"the command {found[1].upper()}" if found[1] else "a command of a script"
 
 
 def _refused(found: Refusal, server: str) -> Exception:

@@ -83,7 +83,6 @@ def test_a_refusal_becomes_our_error_with_the_address(code: str) -> None:
 @pytest.mark.parametrize(
     "reply",
     [
-        "ERR unknown command 'FOO'",
         "WRONGTYPE Operation against a key holding the wrong kind of value",
         "BUSYGROUP Consumer Group name already exists",
         "NOSCRIPT No matching script. Please use EVAL.",
@@ -134,3 +133,22 @@ def test_a_lost_connection_says_where_and_why(error: Exception, reason: str) -> 
 def test_an_address_never_shows_the_password(url: str, address: str) -> None:
     assert address_of(url) == address
     assert "secret" not in address_of(url)
+
+
+@pytest.mark.parametrize(
+    ("reply", "named"),
+    [
+        ("ERR unknown command 'INFO', with args beginning with: ", "the command INFO"),
+        ("ERR unknown command 'auth', with args beginning with: 'hush' ", "the command AUTH"),
+        ("ERR Unknown Redis command called from script script: f_12", "a command of a script"),
+    ],
+    ids=["info", "auth", "script"],
+)
+def test_a_server_that_lacks_a_command_is_named_with_it_and_no_secret(
+    reply: str, named: str
+) -> None:
+    error = translate(from_reply(reply), "cache:6379")
+    assert isinstance(error, MisconfiguredError)
+    assert f"Redis at cache:6379 does not know {named}" in error.message
+    assert "SPEECHFLEET_REDIS_URL" in error.message
+    assert "hush" not in error.message
