@@ -84,8 +84,13 @@ local function leave_turns(queue, namespace)
   end
 end
 
--- Send a message for each of some jobs of the namespace, with a new sequence number, and let the
--- jobs wait in their namespace's order.
+-- The list of messages of a queue that a job waits with.
+local function list_at(queue, place)
+  return place == 'head' and queue or queue .. BEHIND
+end
+
+-- Send a message for each of some jobs of the namespace, and let the jobs wait in their
+-- namespace's order. Their records name the list, and these sequence numbers, in ascending order.
 --
 -- A message only says that there is work in its queue: see `claim.lua`. The head of a queue is a
 -- list of its own (kombu's priority 0), so that within each list the sequence only grows from
@@ -93,19 +98,16 @@ end
 --
 -- `place`: "head": before all others; "front": the first of its namespace, but with no place before
 -- other queues; "tail": behind the others of its namespace.
-local function enqueue_all(queue, place, names)
-  local at_head = place == 'head'
-  local list = at_head and queue or queue .. BEHIND
-  local before_first = redis.call('INCRBY', SEQUENCE, #names) - #names
+local function send_messages(queue, place, names, sequences)
+  local list, priority = list_at(queue, place), place == 'head' and '0' or '3'
   local pending, waiting, messages = {}, {}, {}
   for i, name in ipairs(names) do
-    local sequence = before_first + i
-    redis.call('HSET', record_of(name), 'seq', sequence, 'list', list)
+    local sequence = sequences[i]
     table.insert(pending, sequence)
     table.insert(pending, name)
     table.insert(waiting, place == 'tail' and sequence or sequence - HEAD)
     table.insert(waiting, name)
-    table.insert(messages, message(name, '@SPEAK@', sequence, queue, at_head and '0' or '3'))
+    table.insert(messages, message(name, '@SPEAK@', sequence, queue, priority))
   end
   redis.call('ZADD', PENDING .. list, unpack(pending))
   redis.call('SADD', LISTS, list)
@@ -117,7 +119,9 @@ local function enqueue_all(queue, place, names)
 end
 
 local function enqueue(queue, place)
-  enqueue_all(queue, place, {NAME})
+  local sequence = redis.call('INCR', SEQUENCE)
+  redis.call('HSET', RECORD, 'seq', sequence, 'list', list_at(queue, place))
+  send_messages(queue, place, {NAME}, {sequence})
 end
 
 -- Take the job's message off the books; the job keeps its place among those of its namespace.

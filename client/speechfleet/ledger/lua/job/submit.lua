@@ -43,8 +43,29 @@ local function asked_of_quota(first_field, last_field)
   return quota.of_job(field.text, field.model, field.lane)
 end
 
--- What is sent for all new jobs together: terms by batch; names by queue, and the queues in order.
-local batches, queued, queues = {}, {}, {}
+-- Tell whether any of the jobs was deleted lately: one question instead of one for each.
+local function is_any_deleted()
+  local prefix, marks, job = string.sub(DELETED, 1, -#JOB - 1), {}, FIRST_JOB
+  while job <= #ARGV do
+    local name, _, _, count = unpack(ARGV, job, job + ARGUMENTS_BEFORE_FIELDS - 1)
+    table.insert(marks, prefix .. string.gsub(name, '/', ':', 1))
+    job = job + ARGUMENTS_BEFORE_FIELDS + tonumber(count)
+  end
+  return redis.call('EXISTS', unpack(marks)) > 0
+end
+
+-- Return the sequence number of the next message. They are taken together, as many as there are
+-- jobs: those of jobs that are there already are left out.
+local sequence
+local function next_sequence()
+  sequence = sequence and sequence + 1 or redis.call('INCRBY', SEQUENCE, #KEYS) - #KEYS + 1
+  return sequence
+end
+
+-- What is written for all new jobs together: terms by batch; times and names for the index; names
+-- and sequence numbers by queue, and the queues in order.
+local batches, indexed, queued, queues = {}, {}, {}, {}
+local has_deleted = is_any_deleted()
 
 local function submit(digest, queue, first_field, last_field)
   local held_digest, held_state, held_epoch = get('digest', 'state', 'epoch')
@@ -62,7 +83,7 @@ local function submit(digest, queue, first_field, last_field)
       return {'full'}
     end
   end
-  if mode ~= 'new' and redis.call('EXISTS', DELETED) == 1 then
+  if mode ~= 'new' and has_deleted and redis.call('EXISTS', DELETED) == 1 then
     return {'deleted', '', '0'}
   end
   local asked = limits and asked_of_quota(first_field, last_field)
@@ -72,16 +93,22 @@ local function submit(digest, queue, first_field, last_field)
     return refusal
   end
   -- The first write: before Redis 7, a full server refuses this one and none that follow.
+  local number = mode == 'claimed' and 0 or next_sequence()
   redis.call('HSET', RECORD, 'state', 'QUEUED', 'epoch', 1, 'created', at, 'updated', at,
-    'digest', digest, 'queue', queue, 'seq', 0, 'story', history_line(at, 'submit', ''),
-    unpack(ARGV, first_field, last_field))
+    'digest', digest, 'queue', queue, 'seq', number, 'list', list_at(queue, 'tail'),
+    'story', history_line(at, 'submit', ''), unpack(ARGV, first_field, last_field))
   if asked then
     quota.reserve(limits, asked)
   end
-  if mode == 'new' and redis.call('DEL', DELETED) == 1 then
+  if mode == 'new' and has_deleted and redis.call('DEL', DELETED) == 1 then
     redis.call('HSET', RECORD, 'reborn', '1')
   end
-  redis.call('ZADD', INDEX .. 'QUEUED', at, NAME)
+  if limits then -- they count the jobs that are queued, of this call, too
+    redis.call('ZADD', INDEX .. 'QUEUED', at, NAME)
+  else
+    table.insert(indexed, at)
+    table.insert(indexed, NAME)
+  end
   if terms then
     table.insert(terms.items, NAME)
     terms.room = terms.room - 1
@@ -92,10 +119,11 @@ local function submit(digest, queue, first_field, last_field)
     return {'new', 'QUEUED', '1'}
   end
   if not queued[queue] then
-    queued[queue] = {}
+    queued[queue] = {names = {}, sequences = {}}
     table.insert(queues, queue)
   end
-  table.insert(queued[queue], NAME)
+  table.insert(queued[queue].names, NAME)
+  table.insert(queued[queue].sequences, number)
   return {'new', 'QUEUED', '1'}
 end
 
@@ -107,6 +135,9 @@ while first <= #ARGV do
   use_job(name)
   table.insert(replies, submit(digest, queue, first_field, first - 1))
 end
+if #indexed > 0 then
+  redis.call('ZADD', INDEX .. 'QUEUED', unpack(indexed))
+end
 for batch, terms in pairs(batches) do
   if terms.items and #terms.items > 0 then
     redis.call('SADD', ITEMS .. batch, unpack(terms.items))
@@ -114,6 +145,6 @@ for batch, terms in pairs(batches) do
   end
 end
 for _, queue in ipairs(queues) do
-  enqueue_all(queue, 'tail', queued[queue])
+  send_messages(queue, 'tail', queued[queue].names, queued[queue].sequences)
 end
 return replies
