@@ -78,7 +78,7 @@ _CODE_OF_CLASS: tuple[tuple[type[Exception], str], ...] = (
 _CODE = re.compile(rf"(?:^|-)({'|'.join(REFUSALS)})\b")
 _TOO_MANY_CLIENTS = "max number of clients"
 # Its arguments follow in the reply, and may be secrets.
-_UNKNOWN_COMMAND = re.compile(r"unknown (?:redis )?command(?: '(\w+))?", re.IGNORECASE)
+_UNKNOWN_COMMAND = re.compile(r"unknown (?:command ['`](\w+)|redis command called)", re.IGNORECASE)
 
 
 def refusal(error: BaseException) -> Refusal | None:

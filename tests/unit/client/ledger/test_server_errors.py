@@ -139,14 +139,17 @@ def test_an_address_never_shows_the_password(url: str, address: str) -> None:
     ("reply", "named"),
     [
         ("ERR unknown command 'INFO', with args beginning with: ", "the command INFO"),
+        ("ERR unknown command `info`, with args beginning with: ", "the command INFO"),
         ("ERR unknown command 'auth', with args beginning with: 'hush' ", "the command AUTH"),
         ("ERR Unknown Redis command called from script script: f_12", "a command of a script"),
     ],
-    ids=["info", "auth", "script"],
+    ids=["info", "before redis 7", "auth", "script"],
 )
 def test_a_server_that_lacks_a_command_is_named_with_it_and_no_secret(
     reply: str, named: str
 ) -> None:
+    assert refusal(from_reply(reply)) is None
+    assert not passes(from_reply(reply))
     error = translate(from_reply(reply), "cache:6379")
     assert isinstance(error, MisconfiguredError)
     assert f"Redis at cache:6379 does not know {named}" in error.message
