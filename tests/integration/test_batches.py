@@ -61,7 +61,7 @@ async def test_nothing_of_a_folded_item_is_left_in_redis(spoken: Spoken) -> None
     left = {key for key in await spoken.keys() - before if b":usage:" not in key}
     noted = {key for key in left if b":recorded:" in key}
     assert left - noted <= {b"speechfleet.1:beats", b"speechfleet.1:index:a%20tenant:QUEUED"}
-    assert [0 < await spoken.connection.scripts.call("TTL", key) <= 180 for key in noted] == [True]
+    assert [0 < await spoken.connection.scripts.call("TTL", key) <= 600 for key in noted] == [True]
     with pytest.raises(JobNotFound):
         await spoken.jobs.load(NAMESPACE, item_id(BATCH, "a"))
     status = await spoken.batches.get(NAMESPACE, BATCH)

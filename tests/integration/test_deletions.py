@@ -143,6 +143,14 @@ async def test_a_new_job_of_the_same_id_keeps_its_audio(desk: Desk) -> None:
     assert record.reborn
 
 
+async def test_of_a_bulk_only_the_deleted_job_is_reborn(desk: Desk) -> None:
+    await desk.speak("b c", "hash-b", note=False)
+    await desk.delete("b c")
+    jobs, ids = desk.ledger.jobs, ["a", "b c", "d"]
+    await jobs.submit_all(NAMESPACE, [(id, Request("Text.", MODEL)) for id in ids])
+    assert [(await jobs.load(NAMESPACE, id)).reborn for id in ids] == [False, True, False]
+
+
 async def test_a_deletion_is_over_when_no_write_can_come_any_more(desk: Desk) -> None:
     await desk.speak("a", "hash-a", note=False)
     await desk.delete("a")

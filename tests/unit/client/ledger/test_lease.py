@@ -56,8 +56,8 @@ async def connection(url: str) -> AsyncIterator[Connection]:
     await connection.close()
 
 
-async def claimed(connection: Connection, boot: str = "boot") -> Lease:
-    lease = Lease(connection.scripts, JobKeys(NAMESPACE, ID), f"{boot}:1", boot)
+async def claimed(connection: Connection) -> Lease:
+    lease = Lease(connection.scripts, JobKeys(NAMESPACE, ID), "boot:1", "boot")
     assert (await lease.claim()).outcome == "granted"
     return lease
 

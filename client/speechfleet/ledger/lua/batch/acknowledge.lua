@@ -7,12 +7,12 @@
 -- include: prelude
 local _, batch, entry, epoch = unpack(ARGV)
 redis.call('XDEL', RESULTS .. batch, entry)
-local state, current_epoch, current_batch = get('state', 'epoch', 'batch')
+local state, current_epoch, current_batch, winner = get('state', 'epoch', 'batch', 'winner')
 if current_batch ~= batch or current_epoch ~= epoch or NEXT[state]['cancel']
     or state == 'FAILED' then
   return 0
 end
-erase(state, epoch)
+erase(state, epoch, winner)
 if state == 'CANCELLED' then
   -- As if it had never been submitted: it may be once more.
   redis.call('HINCRBY', BATCH .. batch, 'CANCELLED', -1)

@@ -9,7 +9,7 @@
 --        job that was deleted before; "running" if it has not ended
 -- include: prelude
 -- include: leftovers
-local state, epochs = get('state', 'epoch')
+local state, epochs, winner = get('state', 'epoch', 'winner')
 if state and NEXT[state]['cancel'] then
   return 'running'
 end
@@ -17,7 +17,7 @@ if redis.call('HEXISTS', QUOTA_OBJECTS .. NAMESPACE, NAME) == 1 then
   quotas().count_object(0)
 end
 if state then
-  for _, hash in ipairs(erase(state, epochs)) do
+  for _, hash in ipairs(erase(state, epochs, winner)) do
     redis.call('SADD', LEFTOVERS, hash)
   end
   redis.call('PEXPIRE', LEFTOVERS, RECORD_TTL)

@@ -15,7 +15,7 @@ local STREAM_TTL, RECORD_TTL = @STREAM_TTL@, @RECORD_TTL@ -- ms
 local USAGE_TTL = @USAGE_TTL@ -- s
 local STREAM_PRESSURE = @STREAM_BYTES@ / 2 -- bytes, above which a suspended job keeps no audio
 local HISTORY_BYTES = 8000
-local REPEATED_TTL = 180 -- s: far longer than a command is repeated
+local REPEATED_TTL = 600 -- s: far longer than a command is repeated
 local DELETED_TTL = 3600 -- s, for which a worker or a follower of the job may ask for it
 local UNCLAIMED = 3000 -- ms that a record without a message may wait for its claim
 local HEAD = 4503599627370496 -- 2^52: jobs at the head rank this far before the others
@@ -314,8 +314,8 @@ end
 
 local HASH_PLACE = 6 -- in a segment's JSON array, see `StoredSegment.encode`
 -- Erase what Redis holds of an ended job; return the hashes of all segments that it has used.
-local function erase(state, epochs)
-  local winner = get('winner')
+-- `winner`: the execution that ended it with success, where one did.
+local function erase(state, epochs, winner)
   if winner then
     note_recorded(winner, epochs)
   end

@@ -45,11 +45,9 @@ end
 
 -- Tell whether any of the jobs was deleted lately: one question instead of one for each.
 local function is_any_deleted()
-  local prefix, marks, job = string.sub(DELETED, 1, -#JOB - 1), {}, FIRST_JOB
-  while job <= #ARGV do
-    local name, _, _, count = unpack(ARGV, job, job + ARGUMENTS_BEFORE_FIELDS - 1)
-    table.insert(marks, prefix .. string.gsub(name, '/', ':', 1))
-    job = job + ARGUMENTS_BEFORE_FIELDS + tonumber(count)
+  local prefix, first_of_job, marks = string.sub(DELETED, 1, -#JOB - 1), #RECORD - #JOB + 1, {}
+  for i, record in ipairs(KEYS) do
+    marks[i] = prefix .. string.sub(record, first_of_job)
   end
   return redis.call('EXISTS', unpack(marks)) > 0
 end
