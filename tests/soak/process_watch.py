@@ -34,11 +34,12 @@ class Watched:
     excused: Callable[[int], bool] = lambda status: False
 
     @classmethod
-    def worker(cls, worker: WorkerProcess) -> Watched:
-        """Watch a worker, which the library that sets its clock may crash at its start."""
-        return replace(
-            cls.child(worker.log.stem, worker), excused=partial(crashed_while_starting, worker)
-        )
+    def worker(cls, worker: WorkerProcess, *, may_crash: bool) -> Watched:
+        """Watch a worker. ``may_crash``: at its start, by the library that sets its clock."""
+        watched = cls.child(worker.log.stem, worker)
+        if not may_crash:
+            return watched
+        return replace(watched, excused=partial(crashed_while_starting, worker))
 
     @classmethod
     def child(cls, name: str, child: ChildProcess) -> Watched:

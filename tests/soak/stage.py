@@ -20,10 +20,11 @@ from speechfleet import AsyncClient, Settings
 from speechfleet.embedded import EmbeddedFleet, EmbeddedValkey, gateway_process, worker_pool
 from speechfleet.embedded.gateway_process import GatewayProcess
 from speechfleet.embedded.worker_process import WorkerProcess
+from speechfleet.errors import MisconfiguredError
 from tests.soak.disk import SmallDisk, small_disk
 from tests.soak.process_watch import Watched
 from tests.soak.proxy import CuttingProxy
-from tests.soak.starting import start_worker
+from tests.soak.starting import crashed, start_worker
 from tests.soak.workers_clock import WorkersClock
 from tests.support import moto_server
 from tests.support.free_ports import free_port
@@ -60,7 +61,7 @@ class SoakStage(ABC):
     for_store: CuttingProxy | None
     """In front of the S3 server; None where the store is a folder."""
     clock: WorkersClock | None
-    """None where there is no libfaketime."""
+    """None where it cannot be set: see `WorkersClock.find`, and `_fleet`."""
     ledger: Ledger
     fleet: EmbeddedFleet
     gateway: GatewayProcess
@@ -78,8 +79,11 @@ class SoakStage(ABC):
 
     def processes(self) -> list[Watched]:
         """List the processes that should run unless a fault has ended them."""
-        workers = [Watched.worker(each) for each in self.fleet.workers]
-        return [*workers, Watched.child("the gateway", self.gateway)]
+        may_crash = self.clock is not None
+        return [
+            *(Watched.worker(each, may_crash=may_crash) for each in self.fleet.workers),
+            Watched.child("the gateway", self.gateway),
+        ]
 
     @property
     @abstractmethod
@@ -175,12 +179,13 @@ class FailingOver(SoakStage):
 
 
 @asynccontextmanager
-async def staged(folder: Path, *, s3: bool, sentinel: bool) -> AsyncIterator[SoakStage]:
-    """Bring all of it up, and end it."""
+async def staged(
+    folder: Path, *, s3: bool, sentinel: bool, clock: WorkersClock | None
+) -> AsyncIterator[SoakStage]:
+    """Bring all of it up, and end it. ``clock``: the workers' own, which a fault can set."""
     async with AsyncExitStack() as stack:
         ledger = Ledger(folder / "ledger")
         stack.callback(ledger.close)
-        clock = WorkersClock.find(folder / "clock")
         environ = {
             **SETTINGS,
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
@@ -190,15 +195,7 @@ async def staged(folder: Path, *, s3: bool, sentinel: bool) -> AsyncIterator[Soa
         store = await _store(stack, folder, environ, s3=s3)
         redis = await (_sentinels if sentinel else _one_server)(stack, folder, environ)
         stack.enter_context(variables({**environ, "SPEECHFLEET_REDIS_URL": redis.for_workers}))
-        of_workers = environ | (clock.environ if clock is not None else {})
-        fleet = EmbeddedFleet(
-            folder / "fleet", workers=0, lanes=["live", "batch"], valkey=False,
-            environ=of_workers, store_url=environ["SPEECHFLEET_STORE"], grace=3.0,
-        )  # fmt: skip
-        await asyncio.to_thread(fleet.start)
-        stack.push_async_callback(asyncio.to_thread, fleet.stop)
-        for lanes in ((), (), SESSIONS, SESSIONS):
-            await asyncio.to_thread(start_worker, fleet, *lanes)
+        fleet, clock = await _fleet(stack, folder, environ, clock)
         environ["SPEECHFLEET_REDIS_URL"] = redis.for_clients
         served = {**os.environ, **environ, "SPEECHFLEET_GATEWAY_PATIENCE": "60"}
         gateway = await asyncio.to_thread(
@@ -210,6 +207,28 @@ async def staged(folder: Path, *, s3: bool, sentinel: bool) -> AsyncIterator[Soa
             ledger=ledger, fleet=fleet, gateway=gateway, environ=environ, ended=set(),
             starting=[],
         )  # fmt: skip
+
+
+async def _fleet(
+    stack: AsyncExitStack, folder: Path, environ: dict[str, str], clock: WorkersClock | None
+) -> tuple[EmbeddedFleet, WorkersClock | None]:
+    """Start four workers; with the system's clock where the other crashes them."""
+    fleet = EmbeddedFleet(
+        folder / "fleet", workers=0, lanes=["live", "batch"], valkey=False,
+        environ=environ | (clock.environ if clock is not None else {}),
+        store_url=environ["SPEECHFLEET_STORE"], grace=3.0,
+    )  # fmt: skip
+    await asyncio.to_thread(fleet.start)
+    stack.push_async_callback(asyncio.to_thread, fleet.stop)
+    try:
+        for lanes in ((), (), SESSIONS, SESSIONS):
+            await asyncio.to_thread(start_worker, fleet, *lanes)
+    except MisconfiguredError as error:
+        if clock is None or not crashed(error):
+            raise
+        await asyncio.to_thread(fleet.stop)
+        return await _fleet(stack, folder, environ, None)
+    return fleet, clock
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,14 @@ def start_worker(fleet: Fleet, *args: str) -> WorkerProcess:
         try:
             return fleet.start_worker(*args)
         except MisconfiguredError as error:
-            if f"with status {-signal.SIGSEGV}:" not in str(error):
+            if not crashed(error):
                 raise
     return fleet.start_worker(*args)
+
+
+def crashed(error: MisconfiguredError) -> bool:
+    """Tell whether a worker did not start because it died of SIGSEGV."""
+    return f"with status {-signal.SIGSEGV}:" in str(error)
 
 
 def crashed_while_starting(worker: WorkerProcess, status: int) -> bool:

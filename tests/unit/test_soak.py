@@ -23,7 +23,7 @@ from tests.soak.load import Load, Plan
 from tests.soak.process_watch import ProcessWatch, Watched
 from tests.soak.run_folder import OWNER, make_folder, release
 from tests.soak.stage import LOADING_S, SoakStage
-from tests.soak.starting import start_worker
+from tests.soak.starting import TRIES, crashed, start_worker
 
 
 @pytest.fixture
@@ -139,17 +139,26 @@ def test_a_worker_that_ended_otherwise_is_not_started_again(tmp_path: Path) -> N
     assert len(fleet.started) == 1
 
 
+def test_a_worker_that_always_crashes_is_told_from_one_that_ends(tmp_path: Path) -> None:
+    with pytest.raises(MisconfiguredError) as caught:
+        start_worker(ScriptedFleet(tmp_path / "log", *[Scripted] * TRIES))
+    assert crashed(caught.value)
+    with pytest.raises(MisconfiguredError) as caught:
+        start_worker(ScriptedFleet(tmp_path / "log", Ends))
+    assert not crashed(caught.value)
+
+
 @pytest.mark.parametrize(
-    ("kind", "told"),
-    [(Scripted, 0), (Ends, 1), (CrashesLater, 1)],
-    ids=["crashed-while-starting", "ended-while-starting", "crashed-while-working"],
+    ("kind", "may_crash", "told"),
+    [(Scripted, True, 0), (Scripted, False, 1), (Ends, True, 1), (CrashesLater, True, 1)],
+    ids=["at-its-start", "at-its-start-without-the-clock", "ended-at-its-start", "while-working"],
 )
-def test_only_a_crash_while_starting_is_excused(
-    tmp_path: Path, kind: type[Scripted], told: int
+def test_only_a_crash_while_starting_with_the_clock_is_excused(
+    tmp_path: Path, kind: type[Scripted], may_crash: bool, told: int
 ) -> None:
     worker, found = kind(tmp_path / "log"), list[str]()
     worker.wait(120)
-    watch = ProcessWatch(lambda: [Watched.worker(worker)], set(), found)
+    watch = ProcessWatch(lambda: [Watched.worker(worker, may_crash=may_crash)], set(), found)
     watch.look()
     watch.look()
     assert len(found) == told
