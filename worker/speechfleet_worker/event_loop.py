@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -13,10 +14,8 @@ import uvloop
 T = TypeVar("T")
 
 
-TICK_S = 0.5
-"""Interval at which the loop notes that it runs."""
 BUSY_AFTER_S = 1.5
-"""Without a tick for so long, the loop is busy with something that does not return."""
+"""A loop that does not run a callback for so long is busy with something that does not return."""
 
 
 class LoopThread:
@@ -29,8 +28,7 @@ class LoopThread:
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
         self._started: set[asyncio.Task[None]] = set()
-        self._ticked = self.loop.time()
-        self.loop.call_soon(self._tick)
+        self._probed_at: float | None = None
         threading.Thread(target=self._run, name="loop", daemon=True).start()
 
     def _run(self) -> None:
@@ -41,14 +39,20 @@ class LoopThread:
             # the jobs of this process from all other workers.
             os._exit(1)
 
-    def _tick(self) -> None:
-        self._ticked = self.loop.time()
-        self.loop.call_later(TICK_S, self._tick)
+    def is_busy(self) -> bool:
+        """Tell whether some code has kept the loop from running anything else for a while.
 
-    @property
-    def busy(self) -> bool:
-        """Tell whether some code has kept the loop from running anything else for a while."""
-        return self.loop.time() - self._ticked > BUSY_AFTER_S
+        Each call starts a probe, unless one is under way: so it takes two calls to find out.
+        """
+        probed_at = self._probed_at
+        if probed_at is not None:
+            return time.monotonic() - probed_at > BUSY_AFTER_S
+        self._probed_at = time.monotonic()
+        self.loop.call_soon_threadsafe(self._answer_probe)
+        return False
+
+    def _answer_probe(self) -> None:
+        self._probed_at = None
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the loop and wait for it in this thread."""

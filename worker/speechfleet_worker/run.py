@@ -187,7 +187,7 @@ def start_heartbeat(settings: Settings, worker: Worker, loop: LoopThread) -> Hea
     scripts = worker.context.ledger.connection.scripts
 
     def works() -> bool:
-        return loop.busy or scripts.pipe.deaf_for(loop.loop.time()) < DEAF_AFTER_S
+        return loop.is_busy() or scripts.pipe.deaf_for(loop.loop.time()) < DEAF_AFTER_S
 
     client = heartbeat_client(settings, f"worker-{worker.boot}")
     heartbeat = Heartbeat(

@@ -50,6 +50,7 @@ class Worker:
         self.boot = boot
         self.queues = tuple(queues)
         self._providers = providers
+        self._host, self._version = socket.gethostname(), version("speechfleet")
         self._tokens = itertools.count(1)
         self._messages: set[str] = set()
         """Sequence numbers of the messages that are in this process's hands."""
@@ -65,9 +66,9 @@ class Worker:
         """Describe this process, for the registry of workers."""
         return WorkerInfo(
             boot=self.boot,
-            host=socket.gethostname(),
+            host=self._host,
             pid=os.getpid(),
-            version=version("speechfleet"),
+            version=self._version,
             queues=() if self.context.draining else self.queues,
             slots=self.context.slots.total,
             running=len(self.jobs),

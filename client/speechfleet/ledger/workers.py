@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import time
@@ -79,12 +78,9 @@ class Workers:
         the connection does. This is a write on purpose: while a server refuses writes nobody's
         heartbeat counts, and nobody may be taken for dead.
         """
-        _, heartbeats = await asyncio.gather(
-            self._scripts.run("heartbeat", (keys.HEARTBEATS,), boot),
-            self._scripts.call("HGETALL", keys.HEARTBEATS),
-        )
-        connects = self._scripts.pipe.connects
-        return connects, {boot.decode(): int(count) for boot, count in heartbeats.items()}
+        found = iter(await self._scripts.run("heartbeat", (keys.HEARTBEATS,), boot))
+        heartbeats = {boot.decode(): int(count) for boot, count in zip(found, found, strict=True)}
+        return self._scripts.pipe.connects, heartbeats
 
     async def workers(self) -> list[WorkerInfo]:
         """Return the live workers, as they described themselves last."""

@@ -13,8 +13,7 @@ from speechfleet_worker.event_loop import LoopThread
 def test_a_loop_that_runs_is_not_busy_and_one_that_is_blocked_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(event_loop, "TICK_S", 0.005)
-    monkeypatch.setattr(event_loop, "BUSY_AFTER_S", 60.0)
+    monkeypatch.setattr(event_loop, "BUSY_AFTER_S", 0.0)
     loop, blocked, release = LoopThread(), threading.Event(), threading.Event()
 
     def block() -> None:
@@ -24,12 +23,17 @@ def test_a_loop_that_runs_is_not_busy_and_one_that_is_blocked_is(
     async def nothing() -> None:
         """It is there."""
 
+    assert not loop.is_busy()
     loop.run(nothing())
-    assert not loop.busy
+    assert not loop.is_busy(), "it has answered the probe"
+    loop.run(nothing())
     loop.loop.call_soon_threadsafe(block)
     assert blocked.wait(60)
-    monkeypatch.setattr(event_loop, "BUSY_AFTER_S", 0.2)
-    assert not release.wait(0.3)
-    assert loop.busy
+    assert not loop.is_busy(), "it was not asked before"
+    assert loop.is_busy()
+    monkeypatch.setattr(event_loop, "BUSY_AFTER_S", 60.0)
+    assert not loop.is_busy(), "not for long enough"
     release.set()
     loop.run(nothing())
+    monkeypatch.setattr(event_loop, "BUSY_AFTER_S", 0.0)
+    assert not loop.is_busy()

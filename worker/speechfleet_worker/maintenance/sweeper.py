@@ -199,11 +199,13 @@ async def _repeat_while_needed(work: Callable[[], Awaitable[bool]], needed: asyn
 
 
 async def _repeat(work: Callable[[], Awaitable[object]], every: float) -> None:
+    """Run the work at multiples of an interval, so that what is due together wakes once."""
     loop = asyncio.get_running_loop()
     while True:
-        began = loop.time()
         await _try(work)
-        await asyncio.sleep(max(0.0, every - (loop.time() - began)))
+        rest = every - loop.time() % every
+        # A timer may be a little early, and must not find its own moment again.
+        await asyncio.sleep(rest if rest > every / 10 else rest + every)
 
 
 async def _try(work: Callable[[], Awaitable[object]]) -> None:

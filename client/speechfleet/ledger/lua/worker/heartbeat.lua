@@ -3,6 +3,8 @@
 --
 -- KEYS   heartbeats: hash
 -- ARGV   boot
+-- Reply  the heartbeats of all workers: boot, count, boot, count ...
 local HEARTBEATS = unpack(KEYS)
 local boot = unpack(ARGV)
-return redis.call('HINCRBY', HEARTBEATS, boot, 1)
+redis.call('HINCRBY', HEARTBEATS, boot, 1)
+return redis.call('HGETALL', HEARTBEATS)
