@@ -6,7 +6,8 @@
 
 The texts are those of LJSpeech (https://keithito.com/LJ-Speech-Dataset/, public domain), or any
 other corpus that ``--corpus`` names. The plain loop is a pool of as many processes as there are
-workers, a text at a time, each written to a file: no queue, no record, no second copy.
+workers, a text at a time, each written to a file: no queue, no record, no second copy. Beside both
+stands a bare Celery task that speaks a text and stores it as a job does (`bare_celery`).
 """
 
 from __future__ import annotations
@@ -39,11 +40,14 @@ from speechfleet.ledger.keys import JobKeys
 from speechfleet.lifecycle import State
 from speechfleet.request import Lane
 from speechfleet_worker.providers.espeak.model import EspeakOptions, EspeakTTSModel
+from tests.benchmarks.bare_celery import FOLDER, bare_fleet
 from tests.benchmarks.floors import Floors, main, resident
 
 CORPUS = Path(__file__).with_name("ljspeech.csv.gz")
 ORDER: dict[str, Any] = {"model": "espeak/espeak-ng", "voice": "en-us"}
 CORES = os.cpu_count() or 1
+AT_ONCE = 4
+"""Jobs that a bare worker has at once: one speaks, others are stored."""
 PEAK_MB, RESUME, OF_PLAIN = 512, 15, 0.7
 SUBMITS, GROWTH_MB, FIRST = 20_000, 50, 10_000
 
@@ -91,6 +95,17 @@ def plainly(items: list[Item], folder: str) -> float:
         for _ in pool.imap_unordered(speak_plainly, tasks, chunksize=8):
             pass
         return len(items) / (time.perf_counter() - began)
+
+
+async def by_bare_task(items: list[Item], folder: str) -> float:
+    """Items a second, by as many workers."""
+    with EmbeddedFleet(workers=0) as fleet:
+        environ = {**os.environ, **fleet.environ, FOLDER: folder}
+        async with AsyncClient(redis_url=fleet.redis_url, store=fleet.store_url) as client:
+            server = client.ledger.connection.redis
+            with bare_fleet("espeak", environ, processes=CORES, concurrency=AT_ONCE) as bare:
+                await bare.run(server, [("Warm.", f"warm-{n}") for n in range(CORES * 4)])
+                return await bare.run(server, [(i.text, i.file_name) for i in items])
 
 
 # --- the fleet ------------------------------------------------------------------------------
@@ -188,7 +203,10 @@ async def measure(arguments: argparse.Namespace) -> Floors:
         items = texts(arguments.corpus, arguments.items)
         # Its files stay: some file systems are slow to make new ones after many were deleted.
         with tempfile.TemporaryDirectory() as folder:
-            await by_fleet(floors, items, plainly(items, folder))
+            plain = plainly(items, folder)
+            bare = await by_bare_task(items, folder)
+            floors.tell("a bare Celery task, of the plain loop", bare / plain, "x")
+            await by_fleet(floors, items, plain)
     if arguments.submits:
         await by_growth(floors, max(2 * FIRST, arguments.submits))
         await by_submit(floors, arguments.submits)

@@ -3,12 +3,14 @@
     .venv/bin/python -m tests.benchmarks.bench_latency
 
 The model answers at once, so what is measured is all that speechfleet adds. Every text is
-new: none comes from the cache.
+new: none comes from the cache. In turn with it, a bare Celery task that writes one chunk to a
+stream (`bare_celery`), whose reader waits there already: what the queue costs alone.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import AsyncGenerator
@@ -20,6 +22,7 @@ from speechfleet.audio.buffer import AudioBuffer
 from speechfleet.embedded import EmbeddedFleet
 from speechfleet.ledger.keys import JobKeys
 from speechfleet.tts import TTSModelBase, TTSResponse
+from tests.benchmarks.bare_celery import BareFleet, bare_fleet
 from tests.benchmarks.floors import ROOT, Floors, main, percentiles
 
 JOBS = 400
@@ -73,6 +76,23 @@ async def subscribed(client: AsyncClient, msg: Msg) -> float:
     return first
 
 
+async def by_bare_task(client: AsyncClient, bare: BareFleet, name: str) -> float:
+    """Send a message, and wait at the stream for the chunk that the task writes."""
+    server = client.ledger.connection.redis
+
+    async def read() -> None:
+        await server.xread({name: "$"}, block=10_000)
+
+    reading = asyncio.create_task(read())
+    await asyncio.sleep(EVERY / 2)
+    began = time.perf_counter()
+    await bare.send(server, [("", name)])
+    await reading
+    first = time.perf_counter() - began
+    await bare.finished(1)
+    return first
+
+
 async def measure() -> Floors:
     floors = Floors()
     ways = {"at a subscriber who waits": subscribed, "submit(), then stream()": as_users_do}
@@ -80,21 +100,30 @@ async def measure() -> Floors:
         "PYTHONPATH": ROOT,
         "SPEECHFLEET_PROVIDERS": "bench=tests.benchmarks.bench_latency:Instant",
     }
+    firsts: dict[str, list[float]] = {name: [] for name in ways}
+    bare_firsts: list[float] = []
     with EmbeddedFleet(environ=environ) as fleet:
-        async with AsyncClient(redis_url=fleet.redis_url, store=fleet.store_url) as client:
-            firsts: dict[str, list[float]] = {name: [] for name in ways}
-            for number in range(-20, JOBS):
-                for name, way in ways.items():
-                    slot = asyncio.create_task(asyncio.sleep(EVERY))
-                    msg = Msg("bench", f"Text {number} of those who are {name}.")
-                    first = await way(client, msg)
+        served = {**os.environ, **fleet.environ}
+        with bare_fleet("first", served, concurrency=4) as bare:
+            async with AsyncClient(redis_url=fleet.redis_url, store=fleet.store_url) as client:
+                for number in range(-20, JOBS):
+                    for name, way in ways.items():
+                        slot = asyncio.create_task(asyncio.sleep(EVERY))
+                        msg = Msg("bench", f"Text {number} of those who are {name}.")
+                        first = await way(client, msg)
+                        if number >= 0:
+                            firsts[name].append(1000 * first)
+                        await slot
+                    first = await by_bare_task(client, bare, f"bare-{number}")
                     if number >= 0:
-                        firsts[name].append(1000 * first)
-                    await slot
+                        bare_firsts.append(1000 * first)
     for name, milliseconds in firsts.items():
         p50, p99 = percentiles(milliseconds)
         floors.at_most(f"first chunk {name}, p50", p50, P50, "ms")
         floors.at_most(f"first chunk {name}, p99", p99, P99, "ms")
+    p50, p99 = percentiles(bare_firsts)
+    floors.tell("first chunk of a bare Celery task, p50", p50, "ms")
+    floors.tell("first chunk of a bare Celery task, p99", p99, "ms")
     return floors
 
 

@@ -1,11 +1,14 @@
 """One worker process and four of them, with a provider that only waits: how it grows.
 
-.venv/bin/python -m tests.benchmarks.bench_processes
+    .venv/bin/python -m tests.benchmarks.bench_processes
+
+Beside it a bare Celery task that waits as long (`bare_celery`), from one process to four.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from statistics import median
@@ -14,6 +17,7 @@ from speechfleet import AsyncClient, Msg
 from speechfleet.embedded import EmbeddedFleet
 from speechfleet.lifecycle import State
 from speechfleet.request import Lane
+from tests.benchmarks.bare_celery import bare_fleet
 from tests.benchmarks.floors import ROOT, Floors, main
 
 PROCESSES, SLOTS, TURNS, ROUNDS = 4, 4, 12, 5
@@ -30,6 +34,18 @@ async def of_processes(count: int) -> list[float]:
         async with AsyncClient(redis_url=fleet.redis_url, store=fleet.store_url) as client:
             rounds = [await of_round(client, count, f"round {n}") for n in range(ROUNDS + 1)]
     return rounds[1:]
+
+
+async def of_bare_tasks(count: int) -> float:
+    """Return the jobs a second of a bare Celery task, the median of the rounds."""
+    with EmbeddedFleet(workers=0) as fleet:
+        environ = {**os.environ, **fleet.environ}
+        async with AsyncClient(redis_url=fleet.redis_url, store=fleet.store_url) as client:
+            server = client.ledger.connection.redis
+            with bare_fleet("waiting", environ, processes=count, concurrency=SLOTS) as bare:
+                jobs = [("", f"job-{n}") for n in range(count * SLOTS * TURNS)]
+                rounds = [await bare.run(server, jobs) for _ in range(ROUNDS + 1)]
+    return median(rounds[1:])
 
 
 async def of_round(client: AsyncClient, count: int, name: str) -> float:
@@ -53,6 +69,8 @@ async def of_round(client: AsyncClient, count: int, name: str) -> float:
 async def measure() -> Floors:
     floors = Floors()
     one, four = median(await of_processes(1)), median(await of_processes(PROCESSES))
+    bare, bare_four = await of_bare_tasks(1), await of_bare_tasks(PROCESSES)
+    floors.tell("a bare Celery task, of four times one", bare_four / bare / PROCESSES, "x")
     floors.tell("one worker process", one, "jobs/s")
     floors.tell("four worker processes", four, "jobs/s")
     floors.at_least("the same, of four times one", four / one / PROCESSES, OF_LINEAR, "x")

@@ -3,9 +3,11 @@
     .venv/bin/python -m tests.benchmarks.bench_stored_jobs
 
 Beside it, in the same rounds: a bare Celery task and a task of taskiq that only wait and write the
-chunks, and store nothing; and, for a bucket, a loop that does the same with the same requests of
-bare boto3: a GET of what is not there, a PUT of the audio and one of a note. The bucket's server
-is moto: slow, so it gets fewer jobs.
+chunks, and store nothing; the bare task with two files written and synced, as a job has them; and,
+for a bucket, a loop that does the same with the same requests of bare boto3: a GET of what is not
+there, a PUT of the audio and one of a note. The bucket's server is moto: slow, so it gets fewer
+jobs. A file system where many files were deleted within minutes is slow to make new ones: leave
+such a machine alone for a while first.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from statistics import median
+from tempfile import TemporaryDirectory
 
 import redis.asyncio
 import uvloop
@@ -30,14 +33,11 @@ from taskiq_redis import ListQueueBroker
 from speechfleet import AsyncClient
 from speechfleet.embedded import EmbeddedFleet
 from speechfleet.store.threads import THREADS
+from tests.benchmarks.bare_celery import CHUNK, CHUNKS, FOLDER, PAUSE, bare_fleet
 from tests.benchmarks.bench_throughput import (
-    CHUNK,
-    CHUNKS,
     CONCURRENCY,
     JOBS,
-    PAUSE,
     ROUNDS,
-    child,
     of_bare_task,
     of_speechfleet,
 )
@@ -214,20 +214,26 @@ async def staged(store: str | None = None, **environ: str) -> AsyncIterator[Stag
 
 
 async def of_folder(floors: Floors) -> None:
-    bare, theirs, ours = list[float](), list[float](), list[float]()
-    async with staged() as stage:
-        with (
-            child("bare", stage.environ) as celery,
-            process("taskiq", stage.environ) as taskiq,
-            stage.worker(),
-        ):
-            for tag in TAGS:
-                bare.append(await of_bare_task(stage.client, celery, tag))
-                theirs.append(await of_taskiq(stage, taskiq, tag))
-                ours.append(await of_speechfleet(stage.client, tag))
+    bare, stored, theirs, ours = list[float](), list[float](), list[float](), list[float]()
+    with TemporaryDirectory() as folder:
+        async with staged(**{FOLDER: folder}) as stage:
+            with (
+                bare_fleet("chunks", stage.environ, concurrency=CONCURRENCY, every=JOBS) as chunks,
+                bare_fleet("stored", stage.environ, concurrency=CONCURRENCY, every=JOBS) as files,
+                process("taskiq", stage.environ) as taskiq,
+                stage.worker(),
+            ):
+                for tag in TAGS:
+                    bare.append(await of_bare_task(stage.client, chunks, tag))
+                    stored.append(await of_bare_task(stage.client, files, tag))
+                    theirs.append(await of_taskiq(stage, taskiq, tag))
+                    ours.append(await of_speechfleet(stage.client, tag))
     floors.tell("a bare Celery task", median(bare[1:]), "jobs/s")
+    floors.tell("the same, with the audio and a note in two files", median(stored[1:]), "jobs/s")
+    floors.tell("its part of the rate without files", ratio(stored, bare), "x")
     floors.tell("a task of taskiq", median(theirs[1:]), "jobs/s")
     floors.tell("speechfleet, objects in a folder", median(ours[1:]), "jobs/s")
+    floors.tell("the same, of the bare task's rate with files", ratio(ours, stored), "x")
     floors.at_least("the same, of the bare task's rate", ratio(ours, bare), OF_BARE, "x")
     floors.at_least("the same, of taskiq's rate", ratio(ours, theirs), OF_TASKIQ, "x")
 

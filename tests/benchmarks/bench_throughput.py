@@ -2,9 +2,8 @@
 
     .venv/bin/python -m tests.benchmarks.bench_throughput
 
-Beside it a bare Celery task that does nothing but this waiting and these XADDs: the same pool
-of threads, the same settings, redis.asyncio on one loop. What the object store costs is told
-apart: the floor holds for a worker whose store keeps nothing.
+Beside it a bare Celery task (`bare_celery`) that does nothing but this waiting and these XADDs.
+What the object store costs is told apart: the floor holds for a worker whose store keeps nothing.
 """
 
 from __future__ import annotations
@@ -21,18 +20,16 @@ from statistics import median
 from typing import Any
 from unittest import mock
 
-import redis.asyncio
-
 from speechfleet import AsyncClient, Msg
 from speechfleet.audio.buffer import AudioBuffer
 from speechfleet.embedded import EmbeddedFleet
 from speechfleet.errors import ObjectMissing
-from speechfleet.ledger import keys, message
+from speechfleet.ledger import keys
 from speechfleet.lifecycle import State
-from speechfleet.settings import Settings
 from speechfleet.store.base import NewObject
 from speechfleet.store.folder import FolderStore
 from speechfleet.tts import TTSModelBase, TTSResponse
+from tests.benchmarks.bare_celery import CHUNK, CHUNKS, PAUSE, BareFleet, bare_fleet
 from tests.benchmarks.floors import ROOT, Floors, main, stream_keys
 
 JOBS = 1000
@@ -40,8 +37,6 @@ ROUNDS = 5
 CONCURRENCY = 100
 FLOORS = {"memory": 1.0, "events": 0.95}
 """Of the bare task's rate, by the worker's role."""
-CHUNKS, PAUSE, CHUNK = 10, 0.02, bytes(20_000)
-BARE_QUEUE, BARE_TASK = "bare", "bench.bare"
 
 
 class Paced(TTSModelBase):
@@ -92,52 +87,6 @@ def worker_in_memory(*options: str) -> int:
         return command_line.main()
 
 
-def bare_worker() -> int:
-    """Tells on stdout that it is ready, and each time that so many jobs are done."""
-    from speechfleet_worker.celery_app import make_app  # noqa: PLC0415 # in the worker alone
-    from speechfleet_worker.event_loop import LoopThread  # noqa: PLC0415 # likewise
-
-    settings = Settings.load()
-    assert settings.redis_url is not None
-    client = redis.asyncio.Redis.from_url(settings.redis_url.get_secret_value(), protocol=2)
-    loop = LoopThread()
-    done = 0
-
-    async def speak(name: str) -> None:
-        nonlocal done
-        for number in range(CHUNKS):
-            await asyncio.sleep(PAUSE)
-            offset = number * len(CHUNK)
-            entry: dict[Any, Any] = {
-                "kind": "audio",
-                "offset": offset,
-                "total": offset + len(CHUNK),
-            }
-            await client.xadd(name, {**entry, "data": CHUNK})
-        done += 1
-        if done % JOBS == 0:
-            print("done", flush=True)
-
-    app = make_app(settings, [BARE_QUEUE])
-    app.conf.update(worker_prefetch_multiplier=1, task_acks_late=True)
-
-    @app.task(name=BARE_TASK)  # type: ignore[untyped-decorator]  # celery
-    def bare(name: str, _: str) -> None:
-        loop.run(speak(name))
-
-    worker = app.Worker(
-        pool="threads",
-        concurrency=CONCURRENCY,
-        queues=[BARE_QUEUE],
-        without_gossip=True,
-        without_mingle=True,
-        quiet=True,
-    )
-    print("ready", flush=True)
-    worker.start()
-    return 0
-
-
 @contextmanager
 def child(role: str, environ: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     """This script in another role, once it takes jobs."""
@@ -155,23 +104,11 @@ def child(role: str, environ: dict[str, str]) -> Iterator[subprocess.Popen[str]]
 # --- the measurement ------------------------------------------------------------------------
 
 
-async def of_bare_task(client: AsyncClient, context: subprocess.Popen[str], tag: str) -> float:
+async def of_bare_task(client: AsyncClient, bare: BareFleet, tag: str) -> float:
     """Jobs a second, from the first message to the last job's end."""
-    assert context.stdout is not None
-    messages = [
-        message.TEMPLATE.replace("@TASK@", BARE_TASK)
-        .replace("@JOB@", f"bare/{tag}-{number}")
-        .replace("@SEQ@", str(number))
-        .replace("@QUEUE@", BARE_QUEUE)
-        .replace("@PRIORITY@", "3")
-        for number in range(JOBS)
-    ]
-    began = time.perf_counter()
-    await client.ledger.connection.redis.lpush(BARE_QUEUE + message.BEHIND, *messages)
-    async with asyncio.timeout(60):
-        await asyncio.to_thread(context.stdout.readline)
-    rate = JOBS / (time.perf_counter() - began)
-    await client.ledger.connection.redis.unlink(*await stream_keys(client.ledger.connection.redis))
+    server = client.ledger.connection.redis
+    rate = await bare.run(server, [("", f"{bare.task}-{tag}-{n}") for n in range(JOBS)])
+    await server.unlink(*await stream_keys(server))
     return rate
 
 
@@ -193,11 +130,12 @@ async def side_by_side(
 ) -> tuple[list[float], list[float]]:
     """Return the rates of the bare task and of a worker in this role, round by round."""
     bare, ours = list[float](), list[float]()
-    with child("bare", environ) as context, child(role, environ):
-        await of_bare_task(client, context, f"warm-up {role}")
+    chunks = bare_fleet("chunks", environ, concurrency=CONCURRENCY, every=JOBS)
+    with chunks as celery, child(role, environ):
+        await of_bare_task(client, celery, f"warm-up {role}")
         await of_speechfleet(client, f"warm-up {role}")
         for round in range(ROUNDS):
-            bare.append(await of_bare_task(client, context, f"{role}-{round}"))
+            bare.append(await of_bare_task(client, celery, f"{role}-{round}"))
             ours.append(await of_speechfleet(client, f"{role}-{round}"))
     return bare, ours
 
@@ -230,8 +168,6 @@ async def measure() -> Floors:
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["bare"]:
-            sys.exit(bare_worker())
         case ["memory"]:
             sys.exit(worker_in_memory())
         case ["events"]:
