@@ -12,8 +12,8 @@ from speechfleet_worker.segmentation.language import guess_language
 from speechfleet_worker.segmentation.sentence_stream import SentenceStream
 from speechfleet_worker.segmentation.text_segment import CutReason, TextSegment
 
-_SLICES = (1024, 1 << 12)
-"""Code points that `cut` reads at first, and later, so that the first segment waits for little."""
+_FIRST_SLICE, _LARGEST_SLICE = 512, 1 << 12
+"""Code points that `cut` reads at first, so that the first segments wait for little, and later."""
 _GUESSED_FROM = 2000
 """Code points of the text that its language is guessed from."""
 
@@ -57,10 +57,10 @@ def _language_of_beginning(text: str) -> str:
 
 
 def _sentences(text: str, stream: SentenceStream) -> Iterator[TextSegment]:
-    first, further = _SLICES
-    yield from stream.feed(text[:first])
-    for start in range(first, len(text), further):
-        yield from stream.feed(text[start : start + further])
+    start, size = 0, _FIRST_SLICE
+    while start < len(text):
+        yield from stream.feed(text[start : start + size])
+        start, size = start + size, min(2 * size, _LARGEST_SLICE)
     yield from stream.flush()
 
 

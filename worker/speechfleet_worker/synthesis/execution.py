@@ -26,7 +26,7 @@ from speechfleet.errors import (
 from speechfleet.ledger import Claim, Lease, LeaseLost
 from speechfleet.observability import logs, tracing
 from speechfleet.record import Record, StoredSegment
-from speechfleet.request import Lane, Request
+from speechfleet.request import Request
 from speechfleet.takes import Takes
 from speechfleet_worker.context import WorkerContext
 from speechfleet_worker.middleware import JobInfo, JobOutcome
@@ -38,7 +38,11 @@ from speechfleet_worker.synthesis.admission import Suspended
 from speechfleet_worker.synthesis.failure_handling import FailureHandling
 from speechfleet_worker.synthesis.job_run import HandOver, JobRun
 from speechfleet_worker.synthesis.leftovers import run_to_end
-from speechfleet_worker.synthesis.long_text import off_loop_if_long, source_for
+from speechfleet_worker.synthesis.long_text import (
+    off_loop_if_long,
+    source_for,
+    text_read_at_once,
+)
 from speechfleet_worker.synthesis.look_ahead import SegmentSource, Speak
 from speechfleet_worker.synthesis.metrics import JobCounts
 from speechfleet_worker.synthesis.model_cache import ModelCache, Voice
@@ -211,8 +215,9 @@ class Execution(FailureHandling):
             self._slot.resume()
         voice = _checked_voice(self._models, self.spoken)
         self._takes = record.takes
-        text = "" if self.request.lane is Lane.SESSION else self.request.text
-        done, segments = await off_loop_if_long(text, partial(self._segments, voice, done))
+        done, segments = await off_loop_if_long(
+            text_read_at_once(self.request, done), partial(self._segments, voice, done)
+        )
         start = done[-1].end if done else 0
         if record.audio > start:
             await self.lease.rewind(start, record.claims, "another attempt")

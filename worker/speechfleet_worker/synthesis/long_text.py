@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
+from speechfleet.record import StoredSegment
+from speechfleet.request import Lane, Request
 from speechfleet_worker.segmentation import TextSegment
 from speechfleet_worker.synthesis.look_ahead import (
     InFlightSegment,
@@ -25,6 +27,12 @@ LONG_TEXT = 20_000
 async def off_loop_if_long(text: str, call: Callable[[], T]) -> T:
     """Call a function that cuts a text, in a thread where the text is long."""
     return call() if len(text) <= LONG_TEXT else await asyncio.to_thread(call)
+
+
+def text_read_at_once(request: Request, done: Sequence[StoredSegment]) -> str:
+    """Return the text of a job where all of it is read before the first segment; else ""."""
+    is_cut_lazily = not done and request.form.speakable == "off"
+    return "" if is_cut_lazily or request.lane is Lane.SESSION else request.text
 
 
 def source_for(text: str) -> type[LookAhead | LongTextSource]:

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from speechfleet.record import StoredSegment
+from speechfleet.request import Lane, Request
+from speechfleet.spoken_form import SpokenForm
 from speechfleet_worker.segmentation import TextSegment
-from speechfleet_worker.synthesis.long_text import LongTextSource
+from speechfleet_worker.synthesis.long_text import LongTextSource, text_read_at_once
 from speechfleet_worker.synthesis.look_ahead import InFlightSegment
 
 
@@ -62,3 +65,23 @@ async def test_the_loop_runs_while_a_text_is_cut() -> None:
     loop.call_soon(ticked.set)
     async with LongTextSource(slow(), speak, 0) as source:
         assert [item.is_last async for item in source] == [True]
+
+
+AS_WRITTEN, MADE_SPEAKABLE = SpokenForm(speakable="off"), SpokenForm(speakable="plain")
+DONE = [StoredSegment(0, 0, 10, 0, 4, "hash")]
+
+
+@pytest.mark.parametrize(
+    ("lane", "form", "done", "read"),
+    [
+        pytest.param(Lane.LIVE, AS_WRITTEN, [], "", id="cut as it is spoken"),
+        pytest.param(Lane.LIVE, AS_WRITTEN, DONE, "One. Two.", id="goes on behind a segment"),
+        pytest.param(Lane.LIVE, MADE_SPEAKABLE, [], "One. Two.", id="made speakable first"),
+        pytest.param(Lane.SESSION, MADE_SPEAKABLE, DONE, "", id="a session"),
+    ],
+)
+def test_a_text_that_is_only_cut_lazily_is_not_read_at_once(
+    lane: Lane, form: SpokenForm, done: list[StoredSegment], read: str
+) -> None:
+    request = Request("One. Two.", "openai/tts-1", lane=lane, form=form)
+    assert text_read_at_once(request, done) == read
