@@ -195,7 +195,11 @@ async def _repeat_while_needed(work: Callable[[], Awaitable[bool]], needed: asyn
         if not await work():
             await needed.wait()
 
-    await _repeat(look, DUE_INTERVAL_S)
+    loop = asyncio.get_running_loop()
+    while True:
+        began = loop.time()
+        await _try(look)
+        await asyncio.sleep(max(0.0, DUE_INTERVAL_S - (loop.time() - began)))
 
 
 async def _repeat(work: Callable[[], Awaitable[object]], every: float) -> None:
