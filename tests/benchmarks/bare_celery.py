@@ -1,8 +1,8 @@
 """Bare Celery tasks, which stand beside speechfleet in the benchmarks: the least that each costs.
 
-Each does one thing of a job and keeps no promise: no record, no state, no retry, nobody who is
-told of an end. The worker has Celery's own pool of threads and the settings of ours; what waits
-or writes chunks runs on one loop of uvloop with redis.asyncio.
+Each does one thing of a job and keeps no promise: no record, no state, no retry, no notice of an
+end. The worker has Celery's own pool of threads and the settings of ours; what waits or writes
+chunks runs on one loop of uvloop with redis.asyncio.
 """
 
 from __future__ import annotations
