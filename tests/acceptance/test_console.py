@@ -259,11 +259,12 @@ async def test_the_keyboard_is_enough(url: str) -> None:
         await button.focus()
         await page.keyboard.press("Space")
         await expect(page.get_by_role("button", name="Play on")).to_be_focused()
-        first = page.locator(".segment").first
+        first, second = page.locator(".segment").first, page.locator(".segment").nth(1)
+        await expect(second).to_be_visible()  # it comes while the first is heard, or later
         # Tab stops at one sentence only.
         await expect(page.locator(".segment[tabindex='0']")).to_have_count(1)
         await first.press("ArrowRight")
-        await expect(page.locator(".segment").nth(1)).to_be_focused()
+        await expect(second).to_be_focused()
         await page.keyboard.press("Home")
         await expect(first).to_be_focused()
         await first.press("Enter")
