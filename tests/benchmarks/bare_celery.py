@@ -25,11 +25,13 @@ from speechfleet import espeak_library as library
 from speechfleet.audio import wav
 from speechfleet.ledger import message
 from speechfleet.settings import Settings
+from speechfleet_worker.event_loop import LoopThread
 from speechfleet_worker.providers.espeak.model import EspeakOptions, EspeakTTSModel
+from tests.benchmarks import bench_slots
 from tests.benchmarks.floors import ROOT
 
 CHUNKS, PAUSE, CHUNK = 10, 0.02, bytes(20_000)
-WAIT_S, SHORT = 0.2, bytes(4800)
+ESPEAK_VOICE = "en-us"
 TIMEOUT_S = 300
 NOTE = b'{"object": "audio/of/a/job.wav", "sample_rate": 22050}'
 FOLDER = "BARE_CELERY_FOLDER"
@@ -54,55 +56,66 @@ def write_durably(folder: str, files: dict[str, bytes]) -> None:
     os.close(descriptor)
 
 
+async def write_chunks(
+    client: redis.asyncio.Redis,
+    name: str,
+    chunks: int = CHUNKS,
+    pause: float = PAUSE,
+    chunk: bytes = CHUNK,
+) -> None:
+    """Wait for each chunk, and write it to the stream ``name``."""
+    for number in range(chunks):
+        await asyncio.sleep(pause)
+        offset = number * len(chunk)
+        fields: dict[Any, Any] = {
+            "kind": "audio", "offset": offset, "total": offset + len(chunk), "data": chunk,
+        }  # fmt: skip
+        await client.xadd(name, fields)
+
+
+def spoken_by_espeak(text: str) -> bytes:
+    """Speak a text by espeak-ng into a WAV file; one at a time in a process."""
+    parts: list[bytes] = []
+
+    def take(audio: bytes, _: library.Words) -> bool:
+        parts.append(audio)
+        return True
+
+    library.library().speak(text, ESPEAK_VOICE, EspeakOptions().parameters(), take)
+    return wav.encode(b"".join(parts), EspeakTTSModel.capabilities.sample_rate)
+
+
 class Tasks:
     """The tasks by name. Each is called as ``(text, name of the job)`` in a thread of the pool."""
 
     def __init__(self, url: str) -> None:
-        from speechfleet_worker.event_loop import LoopThread  # noqa: PLC0415 # in the worker alone
-
         self._client = redis.asyncio.Redis.from_url(url, protocol=2)
         self._loop = LoopThread()
         self._voice = threading.Lock()
 
     def chunks(self, _: str, name: str) -> None:
         """Wait for ten chunks, and write each to a stream."""
-        self._loop.run(self._write(name, CHUNKS, PAUSE, CHUNK))
+        self._loop.run(write_chunks(self._client, name))
 
     def stored(self, _: str, name: str) -> None:
         """Do the same, and store the audio and a note, each in a file."""
-        self._loop.run(self._write(name, CHUNKS, PAUSE, CHUNK))
+        self._loop.run(write_chunks(self._client, name))
         audio = wav.encode(CHUNK * CHUNKS, 24_000)
         write_durably(os.environ[FOLDER], {f"{name}.wav": audio, f"{name}.json": NOTE})
 
     def first(self, _: str, name: str) -> None:
         """Write one chunk at once."""
-        self._loop.run(self._write(name, 1, 0, CHUNK))
+        self._loop.run(write_chunks(self._client, name, 1, 0))
 
     def waiting(self, _: str, name: str) -> None:
         """Wait as a short sentence does, and write one chunk."""
-        self._loop.run(self._write(name, 1, WAIT_S, SHORT))
+        self._loop.run(write_chunks(self._client, name, 1, bench_slots.SECONDS, bench_slots.CHUNK))
 
     def espeak(self, text: str, name: str) -> None:
         """Speak a text by espeak-ng; store the audio and a note."""
-        parts: list[bytes] = []
-
-        def take(audio: bytes, _: library.Words) -> bool:
-            parts.append(audio)
-            return True
-
         with self._voice:
-            library.library().speak(text, "en-us", EspeakOptions().parameters(), take)
-        audio = wav.encode(b"".join(parts), EspeakTTSModel.capabilities.sample_rate)
+            audio = spoken_by_espeak(text)
         write_durably(os.environ[FOLDER], {f"{name}.wav": audio, f"{name}.json": NOTE})
-
-    async def _write(self, name: str, chunks: int, pause: float, chunk: bytes) -> None:
-        for number in range(chunks):
-            await asyncio.sleep(pause)
-            offset = number * len(chunk)
-            fields: dict[Any, Any] = {
-                "kind": "audio", "offset": offset, "total": offset + len(chunk), "data": chunk,
-            }  # fmt: skip
-            await self._client.xadd(name, fields)
 
 
 def queue(task: str) -> str:

@@ -28,8 +28,6 @@ from typing import Any
 import redis
 
 from speechfleet import AsyncClient
-from speechfleet import espeak_library as library
-from speechfleet.audio import wav
 from speechfleet.chunks import Finished
 from speechfleet.corpus.corpus import open_corpus
 from speechfleet.corpus.item import Item
@@ -39,12 +37,11 @@ from speechfleet.ledger.batch_keys import BatchKeys
 from speechfleet.ledger.keys import JobKeys
 from speechfleet.lifecycle import State
 from speechfleet.request import Lane
-from speechfleet_worker.providers.espeak.model import EspeakOptions, EspeakTTSModel
-from tests.benchmarks.bare_celery import FOLDER, bare_fleet
+from tests.benchmarks.bare_celery import ESPEAK_VOICE, FOLDER, bare_fleet, spoken_by_espeak
 from tests.benchmarks.floors import Floors, main, resident
 
 CORPUS = Path(__file__).with_name("ljspeech.csv.gz")
-ORDER: dict[str, Any] = {"model": "espeak/espeak-ng", "voice": "en-us"}
+ORDER: dict[str, Any] = {"model": "espeak/espeak-ng", "voice": ESPEAK_VOICE}
 CORES = os.cpu_count() or 1
 AT_ONCE = 4
 """Jobs that a bare worker has at once: one speaks, others are stored."""
@@ -68,20 +65,10 @@ def texts(corpus: str, count: int) -> list[Item]:
 # --- the plain loop -------------------------------------------------------------------------
 
 
-def speak_plainly(task: tuple[str, str, str]) -> float:
-    """One text into one file; the seconds of its audio."""
+def speak_plainly(task: tuple[str, str, str]) -> None:
+    """Speak a text into a file."""
     folder, name, text = task
-    parts: list[bytes] = []
-
-    def take(audio: bytes, _: library.Words) -> bool:
-        parts.append(audio)
-        return True
-
-    parameters = EspeakOptions().parameters()
-    library.library().speak(text, ORDER["voice"], parameters, take)
-    rate, pcm = EspeakTTSModel.capabilities.sample_rate, b"".join(parts)
-    Path(folder, f"{name}.wav").write_bytes(wav.encode(pcm, rate))
-    return len(pcm) / 2 / rate
+    Path(folder, f"{name}.wav").write_bytes(spoken_by_espeak(text))
 
 
 def plainly(items: list[Item], folder: str) -> float:

@@ -33,7 +33,7 @@ from taskiq_redis import ListQueueBroker
 from speechfleet import AsyncClient
 from speechfleet.embedded import EmbeddedFleet
 from speechfleet.store.threads import THREADS
-from tests.benchmarks.bare_celery import CHUNK, CHUNKS, FOLDER, PAUSE, bare_fleet
+from tests.benchmarks.bare_celery import CHUNK, CHUNKS, FOLDER, bare_fleet, write_chunks
 from tests.benchmarks.bench_throughput import (
     CONCURRENCY,
     JOBS,
@@ -50,14 +50,6 @@ IN_BUCKET = 200
 TASKIQ_TASK = "bench:speak"
 REDIS_URL = "SPEECHFLEET_REDIS_URL"
 TAGS = ("warm-up", *(f"round-{number}" for number in range(ROUNDS)))
-
-
-async def write_chunks(client: redis.asyncio.Redis, name: str) -> None:
-    for number in range(CHUNKS):
-        await asyncio.sleep(PAUSE)
-        offset = number * len(CHUNK)
-        fields = {"kind": "audio", "offset": offset, "total": offset + len(CHUNK), "data": CHUNK}
-        await client.xadd(name, fields)  # type: ignore[arg-type]  # its dict is invariant
 
 
 class Done:
