@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from speechfleet.settings import Settings
 
@@ -78,6 +79,11 @@ def adapter_of(model: str, settings: Settings | None = None) -> str | None:
         return None
     if settings is not None and (endpoint := settings.endpoints.get(provider)):
         provider = endpoint.adapter
+    return _built_in(provider, name)
+
+
+@lru_cache(maxsize=1024)  # asked for every item of a corpus
+def _built_in(provider: str, name: str) -> str | None:
     for (of, pattern), adapter in VARIANTS.items():
         if provider == of and fnmatchcase(name, pattern):
             return adapter

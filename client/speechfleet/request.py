@@ -202,7 +202,7 @@ class Request:
                 f"language={self.language[:40]!r}: it must be a tag such as 'de', or 'German'"
             )
         self.form.check(self.text)
-        if any(voice.model == self.model for voice in self.form.fallback or ()):
+        if self.form.fallback and any(v.model == self.model for v in self.form.fallback):
             raise InvalidRequest(f"fallback: {self.model} is the model of the request itself")
         if not self.options:
             return

@@ -99,8 +99,8 @@ def take_spoken_form(fields: MutableMapping[str, Any], text: str | None) -> Spok
     Of a lexicon, the entries that the text uses are kept; all of them where the text is not
     known yet (None). Raises InvalidRequest.
     """
-    given = {name: fields.pop(name) for name in SPOKEN_FORM_FIELDS if name in fields}
-    given = {name: value for name, value in given.items() if value is not None}
+    taken = ((name, fields.pop(name, None)) for name in SPOKEN_FORM_FIELDS)
+    given = {name: value for name, value in taken if value is not None}
     if not given:
         return PLAIN
     if "fallback" in given:

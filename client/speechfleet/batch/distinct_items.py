@@ -87,10 +87,8 @@ class DistinctItems:
 
     def _is_new(self, item: Item) -> bool:
         digest = derived_id(item.text, item.fields)
-        before = self._index.get(item.id)
-        if before is None:
-            self._index.put(item.id, IndexEntry(digest, "", 0))
-        elif before.digest != digest:
+        before = self._index.add(item.id, IndexEntry(digest, "", 0))
+        if before is not None and before.digest != digest:
             raise InvalidRequest(f"{item.place}: the id {item.id!r} came before with another text")
         if before is None and (other := self._names.take(item)):
             raise InvalidRequest(

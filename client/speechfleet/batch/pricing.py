@@ -211,12 +211,17 @@ class SpendingLimit:
 
         Raises MisconfiguredError where money is limited and no price is known.
         """
-        models = [request.model, *(voice.model for voice in request.form.fallback or ())]
+        most = self._price_of(request.model, request.text)
+        for voice in request.form.fallback or ():
+            other = self._price_of(voice.model, request.text)
+            if other.money > most.money:
+                most = other
+        return most
+
+    def _price_of(self, model: str, text: str) -> Reservation:
         if self._max_cost is not None:
-            for model in models:
-                self._prices.require(model)
-        ceilings = (most_of(self._prices, model, request.text) for model in models)
-        return max(ceilings, key=lambda ceiling: ceiling.money)
+            self._prices.require(model)
+        return most_of(self._prices, model, text)
 
     def allows(self, more: Spending) -> bool:
         """Tell if so much more may be spent."""

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from speechfleet.batch.feeder import Items
-from speechfleet.corpus.item import REQUEST_FIELDS, Item
+from speechfleet.corpus.item import Item, take_request_fields
 from speechfleet.errors import ObjectExists, ObjectMissing
 from speechfleet.in_thread import in_thread
 from speechfleet.lexicon import Lexicon
@@ -24,7 +24,7 @@ JSONL = "application/jsonl"
 def as_line(item: Item, order: Mapping[str, Any]) -> bytes:
     """Encode an item as one line, with all that it takes from the order."""
     asked = {**order, **item.fields}
-    known = {name: asked.pop(name) for name in REQUEST_FIELDS if name in asked}
+    known = take_request_fields(asked)
     if known.get("lexicon") is not None:
         known["lexicon"] = [
             list(entry) for entry in Lexicon.of(known["lexicon"]).used_in(item.text)

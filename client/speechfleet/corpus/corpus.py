@@ -233,9 +233,8 @@ def _check(
         digest = item.request("", order, max_text).digest
     except SpeechFleetError as error:
         return BadItem(item.place, f"{item.id[:SHOWN_ID]}: {error.message}")
-    before = seen.get(item.id)
+    before = seen.add(item.id, IndexEntry(digest, item.place, 0))
     if before is None:
-        seen.put(item.id, IndexEntry(digest, item.place, 0))
         return item
     if before.digest == digest:
         return None

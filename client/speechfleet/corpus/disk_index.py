@@ -62,6 +62,15 @@ class DiskIndex:
             ).fetchone()
         return IndexEntry(*row) if row else None
 
+    def add(self, id: str, mark: IndexEntry) -> IndexEntry | None:
+        """Keep what is known of an id, unless something is; return what was known before."""
+        with self._lock:
+            self._is_empty = False
+            added = self._database.execute(
+                "INSERT OR IGNORE INTO seen VALUES (?, ?, ?, ?)", (_key(id), *mark)
+            )
+        return None if added.rowcount else self.get(id)
+
     def put(self, id: str, mark: IndexEntry) -> None:
         """Keep what is known of an id, in place of what was."""
         with self._lock:
@@ -92,9 +101,7 @@ class FileNameIndex(DiskIndex):
         """Take the item's file name; return the id that has it already, or ""."""
         if not self._wanted:
             return ""
-        before = self.get(item.disk_name)
-        if before is None:
-            self.put(item.disk_name, IndexEntry(item.id, "", 0))
+        before = self.add(item.disk_name, IndexEntry(item.id, "", 0))
         return "" if before is None or before.digest == item.id else before.digest
 
 

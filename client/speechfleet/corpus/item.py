@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import PurePath
 from typing import Any
 
@@ -58,7 +57,7 @@ class Item:
     place: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
-    @cached_property
+    @property
     def file_name(self) -> str:
         """Return the id as a file name without extension, unique for each id.
 
@@ -80,7 +79,7 @@ class Item:
         """Return the checked request of the item's job. Raises InvalidRequest."""
         self.check_id()
         asked = {**order, **self.fields}
-        known = {name: asked.pop(name) for name in REQUEST_FIELDS if name in asked}
+        known = take_request_fields(asked)
         if not known.get("model"):
             raise InvalidRequest("it names no model, and none was given for the batch")
         text = self.text.translate(_PAGE_BREAKS)
@@ -168,9 +167,14 @@ def from_fields(fields: dict[str, Any], place: str) -> Item:
     if not isinstance(options, Mapping):
         raise InvalidRequest("its 'options' are no object")
     named = {name: value for name, value in fields.items() if value is not None}
-    asked = {name: named.pop(name) for name in REQUEST_FIELDS if name in named}
+    asked = take_request_fields(named)
     asked |= {name: value for name, value in options.items() if value is not None}
     return Item(_as_id(id), text, asked, place, named)
+
+
+def take_request_fields(fields: MutableMapping[str, Any]) -> dict[str, Any]:
+    """Take the `REQUEST_FIELDS` out of ``fields``, and return them."""
+    return {name: fields.pop(name) for name in tuple(fields) if name in REQUEST_FIELDS}
 
 
 def with_id(item: Item, fields: Mapping[str, Any]) -> Item:

@@ -170,17 +170,18 @@ class Quotas:
 
 def check_refusal(namespace: str, model: str, reply: Any) -> None:
     """Raise the error of a script's reply that is a quota's refusal; see `quotas.lua`."""
-    match reply:
-        case [b"quota", limit, *numbers]:
-            value, taken, asked, milliseconds = map(float, numbers)
-            raise NamespaceQuotaExceeded.of(
-                namespace, limit.decode(), value, taken, asked, milliseconds / 1000
-            )
-        case [b"unpriced"]:
-            raise MisconfiguredError(
-                f"the money of namespace {namespace!r} is limited, and no price is known for "
-                f"{model}: set one in SPEECHFLEET_PRICES of the workers"
-            )
+    outcome = reply[0] if reply else b""
+    if outcome == b"quota":
+        _, limit, *numbers = reply
+        value, taken, asked, milliseconds = map(float, numbers)
+        raise NamespaceQuotaExceeded.of(
+            namespace, limit.decode(), value, taken, asked, milliseconds / 1000
+        )
+    if outcome == b"unpriced":
+        raise MisconfiguredError(
+            f"the money of namespace {namespace!r} is limited, and no price is known for "
+            f"{model}: set one in SPEECHFLEET_PRICES of the workers"
+        )
 
 
 def _limited(quotas: Mapping[str, Quota], names: Iterable[str]) -> list[str]:

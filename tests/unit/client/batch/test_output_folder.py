@@ -210,6 +210,13 @@ def test_seen_takes_any_id() -> None:
         assert seen.counts() == {"FAILED": 1, "SUCCEEDED": 1}
 
 
+def test_adding_an_id_that_is_known_returns_what_was_known() -> None:
+    with closing(DiskIndex()) as seen:
+        assert seen.add("a", IndexEntry("d", "", 0)) is None
+        assert seen.add("a", IndexEntry("e", "", 1)) == IndexEntry("d", "", 0)
+        assert seen.get("a") == IndexEntry("d", "", 0)
+
+
 def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
     file = tmp_path / "corpus.csv"
     file.write_text("id,text\n")
