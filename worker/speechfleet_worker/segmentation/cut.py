@@ -12,7 +12,7 @@ from speechfleet_worker.segmentation.language import guess_language
 from speechfleet_worker.segmentation.sentence_stream import SentenceStream
 from speechfleet_worker.segmentation.text_segment import CutReason, TextSegment
 
-_FIRST_SLICE, _LARGEST_SLICE = 512, 1 << 12
+_FIRST_SLICE, _LARGEST_SLICE = 128, 1 << 12
 """Code points that `cut` reads at first, so that the first segments wait for little, and later."""
 _GUESSED_FROM = 2000
 """Code points of the text that its language is guessed from."""

@@ -48,24 +48,34 @@ class LongTextSource(SegmentSource):
         self._segments = segments
         self._ready: deque[TextSegment] = deque()
         self._is_cut = False
+        self._cutting: asyncio.Task[None] | None = None
 
     async def __aiter__(self) -> AsyncGenerator[InFlightSegment, None]:
-        await self._cut_more()
+        # The first call starts alone: cutting on ahead must not hold back the first audio.
+        await self._cut(2)
         self._start()
+        self._cutting = asyncio.create_task(self._cut(self._width + 1))
         while self._under_way:
             self._under_way[0].turn.set()
             yield self._under_way[0]
             self._under_way.popleft()
-            await self._cut_more()
+            await self._cutting
+            await self._cut(self._width + 1)
             self._start()
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._cutting is not None:
+            self._cutting.cancel()
+            await asyncio.gather(self._cutting, return_exceptions=True)
+        await super().__aexit__()
 
     def fill(self) -> None:
         while len(self._under_way) < self._width and self._start():
             pass
 
-    async def _cut_more(self) -> None:
-        """Cut as many segments as may be begun, and one more: it shows which is the last."""
-        wanted = self._width + 1 - len(self._ready)
+    async def _cut(self, count: int) -> None:
+        """Have so many segments ready: one more than are begun, which shows which is the last."""
+        wanted = count - len(self._ready)
         if self._is_cut or wanted <= 0:
             return
         cut = await asyncio.to_thread(lambda: list(islice(self._segments, wanted)))

@@ -67,6 +67,41 @@ async def test_the_loop_runs_while_a_text_is_cut() -> None:
         assert [item.is_last async for item in source] == [True]
 
 
+async def test_the_first_call_waits_for_two_segments_only() -> None:
+    cut = 0
+    cut_before_call: list[int] = []
+
+    def counted() -> Iterator[TextSegment]:
+        nonlocal cut
+        for segment in segments(9, set()):
+            cut += 1
+            yield segment
+
+    async def speak(item: InFlightSegment) -> None:
+        cut_before_call.append(cut)
+        await item.turn.wait()
+
+    async with LongTextSource(counted(), speak, 3) as source:
+        async for item in source:
+            assert item.task is not None
+            await item.task
+    assert cut_before_call[0] == 2
+    assert len(cut_before_call) == 9
+
+
+async def test_an_error_in_the_text_that_is_cut_ahead_is_raised() -> None:
+    def broken() -> Iterator[TextSegment]:
+        yield from segments(3, set())
+        raise ValueError("it cannot be cut")
+
+    async def speak(item: InFlightSegment) -> None:
+        await item.turn.wait()
+
+    async with LongTextSource(broken(), speak, 3) as source:
+        with pytest.raises(ValueError, match="it cannot be cut"):
+            _ = [item async for item in source]
+
+
 AS_WRITTEN, MADE_SPEAKABLE = SpokenForm(speakable="off"), SpokenForm(speakable="plain")
 DONE = [StoredSegment(0, 0, 10, 0, 4, "hash")]
 
