@@ -56,6 +56,11 @@ def write_durably(folder: str, files: dict[str, bytes]) -> None:
     os.close(descriptor)
 
 
+def store(name: str, audio: bytes) -> None:
+    """Store what a job stores, its audio and a note, in the folder of the environment."""
+    write_durably(os.environ[FOLDER], {f"{name}.wav": audio, f"{name}.json": NOTE})
+
+
 async def write_chunks(
     client: redis.asyncio.Redis,
     name: str,
@@ -100,8 +105,7 @@ class Tasks:
     def stored(self, _: str, name: str) -> None:
         """Do the same, and store the audio and a note, each in a file."""
         self._loop.run(write_chunks(self._client, name))
-        audio = wav.encode(CHUNK * CHUNKS, 24_000)
-        write_durably(os.environ[FOLDER], {f"{name}.wav": audio, f"{name}.json": NOTE})
+        store(name, wav.encode(CHUNK * CHUNKS, 24_000))
 
     def first(self, _: str, name: str) -> None:
         """Write one chunk at once."""
@@ -115,7 +119,7 @@ class Tasks:
         """Speak a text by espeak-ng; store the audio and a note."""
         with self._voice:
             audio = spoken_by_espeak(text)
-        write_durably(os.environ[FOLDER], {f"{name}.wav": audio, f"{name}.json": NOTE})
+        store(name, audio)
 
 
 def queue(task: str) -> str:

@@ -2,7 +2,9 @@
 
     .venv/bin/python -m tests.benchmarks.bench_processes
 
-Beside it a bare Celery task that waits as long (`bare_celery`), from one process to four.
+Beside it a bare Celery task that waits as long (`bare_celery`), from one process to four. At the
+end of a round some worker still speaks, or holds ready, the last jobs: that takes up to one job's
+time, so a round has many turns.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from speechfleet.request import Lane
 from tests.benchmarks.bare_celery import bare_fleet
 from tests.benchmarks.floors import ROOT, Floors, main
 
-PROCESSES, SLOTS, TURNS, ROUNDS = 4, 4, 12, 5
+PROCESSES, SLOTS, TURNS, ROUNDS = 4, 4, 36, 5
 OF_LINEAR = 0.95
 PROVIDERS = "bench=tests.benchmarks.bench_slots:Waiting"
 

@@ -3,7 +3,7 @@
     .venv/bin/python -m tests.benchmarks.bench_stored_jobs
 
 Beside it, in the same rounds: a bare Celery task and a task of taskiq that only wait and write the
-chunks, and store nothing; the bare task with two files written and synced, as a job has them; and,
+chunks, and store nothing; each of them with two files written and synced, as a job has them; and,
 for a bucket, a loop that does the same with the same requests of bare boto3: a GET of what is not
 there, a PUT of the audio and one of a note. The bucket's server is moto: slow, so it gets fewer
 jobs. A file system where many files were deleted within minutes is slow to make new ones: leave
@@ -31,9 +31,10 @@ from taskiq.api import run_receiver_task
 from taskiq_redis import ListQueueBroker
 
 from speechfleet import AsyncClient
+from speechfleet.audio import wav
 from speechfleet.embedded import EmbeddedFleet
 from speechfleet.store.threads import THREADS
-from tests.benchmarks.bare_celery import CHUNK, CHUNKS, FOLDER, bare_fleet, write_chunks
+from tests.benchmarks.bare_celery import CHUNK, CHUNKS, FOLDER, bare_fleet, store, write_chunks
 from tests.benchmarks.bench_throughput import (
     CONCURRENCY,
     JOBS,
@@ -48,6 +49,8 @@ OF_BARE, OF_TASKIQ, OF_BARE_PUTS = 0.9, 0.9, 0.85
 IN_BUCKET = 200
 """Jobs of a round."""
 TASKIQ_TASK = "bench:speak"
+CHUNKS_ONLY, STORED = "taskiq", "taskiq-stored"
+"""The roles of taskiq's workers, and the names of their queues."""
 REDIS_URL = "SPEECHFLEET_REDIS_URL"
 TAGS = ("warm-up", *(f"round-{number}" for number in range(ROUNDS)))
 
@@ -67,18 +70,21 @@ class Done:
 # --- the other workers ----------------------------------------------------------------------
 
 
-def broker(url: str) -> AsyncBroker:
+def broker(url: str, queue: str) -> AsyncBroker:
     # redis-py's usual time-out would end a broker that waits for messages.
-    return ListQueueBroker(url, queue_name="taskiq", socket_timeout=None)
+    return ListQueueBroker(url, queue_name=queue, socket_timeout=None)
 
 
-async def taskiq_worker() -> None:
+async def taskiq_worker(role: str) -> None:
     url = os.environ[REDIS_URL]
-    client, done, queue = redis.asyncio.Redis.from_url(url), Done(), broker(url)
+    client, done, queue = redis.asyncio.Redis.from_url(url), Done(), broker(url, role)
+    audio = wav.encode(CHUNK * CHUNKS, 24_000)
 
     @queue.task(task_name=TASKIQ_TASK)
     async def speak(name: str) -> None:
         await write_chunks(client, name)
+        if role == STORED:
+            await asyncio.to_thread(store, name, audio)
         done.add()
 
     queue.is_worker_process = True
@@ -171,16 +177,16 @@ async def timed(stage: Stage, other: subprocess.Popen[str], jobs: int = JOBS) ->
     return rate
 
 
-async def of_taskiq(stage: Stage, other: subprocess.Popen[str], tag: str) -> float:
-    formatter = broker(stage.environ[REDIS_URL]).formatter
-    names = [f"taskiq/{tag}-{number}" for number in range(JOBS)]
+async def of_taskiq(stage: Stage, other: subprocess.Popen[str], role: str, tag: str) -> float:
+    formatter = broker(stage.environ[REDIS_URL], role).formatter
+    names = [f"{role}-{tag}-{number}" for number in range(JOBS)]
     messages = [
         formatter.dumps(
             TaskiqMessage(task_id=name, task_name=TASKIQ_TASK, labels={}, args=[name], kwargs={})
         ).message
         for name in names
     ]
-    await stage.client.ledger.connection.redis.lpush("taskiq", *messages)
+    await stage.client.ledger.connection.redis.lpush(role, *messages)
     return await timed(stage, other)
 
 
@@ -206,28 +212,37 @@ async def staged(store: str | None = None, **environ: str) -> AsyncIterator[Stag
 
 
 async def of_folder(floors: Floors) -> None:
-    bare, stored, theirs, ours = list[float](), list[float](), list[float](), list[float]()
+    bare, stored, ours = list[float](), list[float](), list[float]()
+    theirs: dict[str, list[float]] = {CHUNKS_ONLY: [], STORED: []}
     with TemporaryDirectory() as folder:
         async with staged(**{FOLDER: folder}) as stage:
             with (
                 bare_fleet("chunks", stage.environ, concurrency=CONCURRENCY, every=JOBS) as chunks,
                 bare_fleet("stored", stage.environ, concurrency=CONCURRENCY, every=JOBS) as files,
-                process("taskiq", stage.environ) as taskiq,
+                process(CHUNKS_ONLY, stage.environ) as taskiq,
+                process(STORED, stage.environ) as taskiq_stored,
                 stage.worker(),
             ):
+                workers = {CHUNKS_ONLY: taskiq, STORED: taskiq_stored}
                 for tag in TAGS:
                     bare.append(await of_bare_task(stage.client, chunks, tag))
                     stored.append(await of_bare_task(stage.client, files, tag))
-                    theirs.append(await of_taskiq(stage, taskiq, tag))
+                    for role, worker in workers.items():
+                        theirs[role].append(await of_taskiq(stage, worker, role, tag))
                     ours.append(await of_speechfleet(stage.client, tag))
     floors.tell("a bare Celery task", median(bare[1:]), "jobs/s")
     floors.tell("the same, with the audio and a note in two files", median(stored[1:]), "jobs/s")
     floors.tell("its part of the rate without files", ratio(stored, bare), "x")
-    floors.tell("a task of taskiq", median(theirs[1:]), "jobs/s")
+    floors.tell("a task of taskiq", median(theirs[CHUNKS_ONLY][1:]), "jobs/s")
+    files_of_taskiq = ratio(theirs[STORED], theirs[CHUNKS_ONLY])
+    floors.tell("its part of that rate with such files", files_of_taskiq, "x")
     floors.tell("speechfleet, objects in a folder", median(ours[1:]), "jobs/s")
     floors.tell("the same, of the bare task's rate with files", ratio(ours, stored), "x")
     floors.at_least("the same, of the bare task's rate", ratio(ours, bare), OF_BARE, "x")
-    floors.at_least("the same, of taskiq's rate", ratio(ours, theirs), OF_TASKIQ, "x")
+    of_taskiq_stored = ratio(ours, theirs[STORED])
+    floors.tell("the same, of taskiq's rate with files", of_taskiq_stored, "x")
+    of_taskiq_chunks = ratio(ours, theirs[CHUNKS_ONLY])
+    floors.at_least("the same, of taskiq's rate", of_taskiq_chunks, OF_TASKIQ, "x")
 
 
 async def of_bucket(floors: Floors) -> None:
@@ -260,8 +275,8 @@ async def measure() -> Floors:
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["taskiq"]:
-            uvloop.run(taskiq_worker())
+        case [role] if role in (CHUNKS_ONLY, STORED):
+            uvloop.run(taskiq_worker(role))
         case ["bucket"]:
             uvloop.run(bucket_loop())
         case _:
