@@ -253,7 +253,8 @@ class _Block:
         stopped, letter = _is_stopped(line), _first_letter(following)
         if not stopped and letter.islower() and 50 <= len(line) <= 100:
             return True
-        if not self._full[index]:
+        # A line that no editor wrapped need not be there as a whole: its width must not count.
+        if not self._full[index] or len(following) > MAX_WIDTH:
             return False
         shares = self._shares()
         if shares.full >= 3:

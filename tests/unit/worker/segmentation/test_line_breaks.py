@@ -106,9 +106,25 @@ def test_a_bracket_quote_digit_or_capital_may_begin_a_wrapped_line() -> None:
     assert paragraphs(text) == [text]
 
 
+TABLE_ROWS = (
+    "LJ001-0004|produced the block books, which were the immediate predecessors of the true "
+    "printed book,\n"
+    "LJ001-0005|the invention of movable metal letters in the middle of the fifteenth century may "
+    "justly be considered as the invention of the art of printing."
+)
+"""Two rows of LJSpeech's metadata (https://keithito.com/LJ-Speech-Dataset/, public domain)."""
+
+
 @pytest.mark.parametrize("size", [1, 3, 40])
 @pytest.mark.parametrize(
-    "text", [VERSE, LIST, SENTENCES, "\n".join(textwrap.wrap(prose("en")[0], 70))]
+    "text",
+    [
+        pytest.param(VERSE, id="verse"),
+        pytest.param(LIST, id="a list"),
+        pytest.param(SENTENCES, id="a sentence a line"),
+        pytest.param("\n".join(textwrap.wrap(prose("en")[0], 70)), id="wrapped prose"),
+        pytest.param(TABLE_ROWS, id="a line longer than an editor's behind a long one"),
+    ],
 )
 def test_lines_that_arrive_in_pieces_are_judged_the_same(text: str, size: int) -> None:
     stream = SentenceStream(limit=4096, language="en")
