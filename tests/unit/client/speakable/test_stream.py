@@ -59,6 +59,7 @@ def check_map(written: str, spoken: str, map: SourceMap) -> None:
 @example(text="a\r\nb", sizes=[2])
 @example(text="| a | b |\n|---|---|\n| 1 | 2 |\n", sizes=[8, 4, 9])
 @example(text="see https://a.b/c...", sizes=[5, 5, 5, 3])
+@example(text="````\n```\ncode\n````\nsaid", sizes=[3])
 @pytest.mark.parametrize("mode", ["markdown", "plain"])
 def test_it_is_the_same_however_the_text_arrives(mode: Mode, text: str, sizes: list[int]) -> None:
     whole = make_speakable(text, mode=mode)
