@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, get_args, get_origin
 
@@ -12,10 +13,11 @@ NUMBERS = {int, float}
 
 
 class StrictModel(BaseModel):
-    """Refuse true and false where a number is due, which pydantic takes for 1 and 0.
+    """Refuse true and false where a number is due, and numbers that are not finite.
 
-    Text that holds a number is still one: the cells of a table and variables are text. So
-    pydantic's own strict mode is not used.
+    pydantic takes true for 1, and JSON has no word for infinity. Text that holds a number is
+    still one: the cells of a table and variables are text. So pydantic's own strict mode is not
+    used.
     """
 
     @field_validator("*", mode="before")
@@ -27,6 +29,13 @@ class StrictModel(BaseModel):
                 raise PydanticCustomError(
                     "boolean_as_number", "Input should be a number, not true or false"
                 )
+        return value
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _refuse_infinity(cls, value: Any) -> Any:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise PydanticCustomError("finite_number", "Input should be a finite number")
         return value
 
 

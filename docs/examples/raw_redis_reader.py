@@ -11,7 +11,8 @@ from urllib.parse import quote
 
 from redis import Redis
 
-redis = Redis.from_url(os.environ["SPEECHFLEET_REDIS_URL"])
+# Longer than a read blocks: redis-py's own time-out is as long.
+redis = Redis.from_url(os.environ["SPEECHFLEET_REDIS_URL"], socket_timeout=10)
 key = f"speechfleet.1:stream:default:{quote(sys.argv[1], safe='')}:1"
 audio, after, kind = bytearray(), b"0", ""
 while kind not in ("finished", "failed", "cancelled"):

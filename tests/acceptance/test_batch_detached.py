@@ -259,6 +259,26 @@ async def test_it_stops_before_its_limit(stage: Stage) -> None:
         assert set((await stage.ledger.asked(texts)).values()) == {1}
 
 
+async def test_each_item_has_one_line_although_its_folder_is_fetched(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPEECHFLEET_PROVIDERS", PROVIDERS)
+    for name, value in stage.fleet.environ.items():
+        monkeypatch.setenv(name, value)
+    path = corpus(tmp_path / "corpus.jsonl", sentences("detached into a folder", 4))
+    command = ["batch", str(path), "--id", "one-line", "--out", "fetched", "--detach"]
+    assert await stage.off_loop(run, [*command, "--model", MODEL]) == 0, capsys.readouterr().err
+    async with stage.client() as client:
+        await ended(client, "one-line")
+    results = ["batch", "results", "one-line"]
+    assert await stage.off_loop(run, [*results, "--out", "fetched"]) == 0
+    capsys.readouterr()
+    assert await stage.off_loop(run, results) == 0
+    ids = [json.loads(line)["id"] for line in capsys.readouterr().out.splitlines()]
+    assert sorted(ids) == ["000", "001", "002", "003"]
+
+
 async def test_with_s3_nothing_but_redis_and_the_store_is_shared(
     tmp_path: Path, s3_store_url: str, moto_url: str
 ) -> None:

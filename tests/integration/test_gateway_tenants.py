@@ -211,6 +211,8 @@ def test_the_command_makes_lists_and_revokes_keys(
     assert command("keys", "make", "ci")[0] == 2, "the name is taken"
     assert command("keys", "make", "x", "--scope", "fly")[0] == 2
     assert command("keys", "make", "x", "--expires", "soon")[0] == 2
+    assert command("keys", "make", "x", "--expires", "2020-01-01")[0] == 2, "it is past"
+    assert command("keys", "make", "x", "--expires", "0d")[0] == 2
     [listed] = command("keys", "list")[1]["keys"]
     assert (listed["name"], listed["scopes"]) == ("ci", ["speak"])
     assert listed["expires"] == pytest.approx(time.time() + 30 * 86_400, abs=60)

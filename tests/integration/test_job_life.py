@@ -347,6 +347,7 @@ class JobLife(RuleBasedStateMachine):
         ]
         queued = self.model.state is State.QUEUED
         assert waiting == ([self.job.name.encode()] if queued else [])
+        assert sum(depth.waiting for depth in depths) == int(queued)
 
     @invariant()
     def nothing_is_left_behind(self) -> None:

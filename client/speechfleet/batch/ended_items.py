@@ -34,8 +34,9 @@ async def ended_items(context: Context, id: str) -> AsyncGenerator[Entry, None]:
             async for part in parts:
                 for entry in part:
                     yield entry
-    for entry in read_entries(Path(about["out"])) if about.get("out") else ():
-        yield entry
+    elif out := about.get("out"):
+        for entry in read_entries(Path(out)):
+            yield entry
     async with aclosing(_unread(context, id)) as unread:
         async for entry in unread:
             yield entry

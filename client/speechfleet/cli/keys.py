@@ -119,6 +119,14 @@ def _end_of(expires: str | None) -> float | None:
     """Return the moment from which a key is worth nothing. Raises InvalidRequest."""
     if expires is None:
         return None
+    end = _moment(expires)
+    if end <= time.time():
+        raise InvalidRequest(f"--expires {expires!r} is past: the key would open nothing")
+    return end
+
+
+def _moment(expires: str) -> float:
+    """Return the moment that a day, or a number of days from now, ends."""
     if days := _DAYS.fullmatch(expires):
         return time.time() + int(days[1]) * 86_400
     try:

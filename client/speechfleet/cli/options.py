@@ -193,7 +193,7 @@ Output = Annotated[
     ),
 ]
 Play = Annotated[bool, flag("--play", help="Play it while it is made.")]
-Yes = Annotated[bool, flag("--yes", "-y", help="Do not ask.")]
+Yes = Annotated[bool, flag("--yes", "-y", help="Do not ask. Without a terminal nothing is asked.")]
 DataFolder = Annotated[
     Path | None,
     typer.Option(

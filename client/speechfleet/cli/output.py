@@ -17,6 +17,7 @@ from rich.text import Text
 
 from speechfleet.cli.exit_status import ExitStatus
 from speechfleet.cli.tables import print_table
+from speechfleet.errors import InvalidRequest
 
 PIPED_WIDTH = 10_000
 """Columns of a table that is piped: programs want whole lines, ids above all."""
@@ -73,9 +74,15 @@ def table(
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask at a terminal before something is erased; end the command where the answer is no."""
-    if yes or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    """Ask at a terminal before something is erased; end the command where the answer is no.
+
+    A script, without a terminal, is not asked. Raises InvalidRequest where the question could not
+    be seen.
+    """
+    if yes or not sys.stdin.isatty():
         return
+    if not sys.stderr.isatty():
+        raise InvalidRequest("the question would not be seen where stderr goes: agree by --yes")
     if not typer.confirm(question, err=True):
         tell("nothing was erased")
         raise typer.Exit(ExitStatus.WRONG_USE)

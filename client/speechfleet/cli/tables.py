@@ -131,5 +131,15 @@ def print_table(
     keys: int = 1,
     folds: int = 1,
 ) -> None:
-    """Print a table as wide as the console; see `lay_out`."""
-    console.print(lay_out(columns, rows, console.width, rare=rare, keys=keys, folds=folds))
+    """Print a table as wide as the console, see `lay_out`.
+
+    Where that is no terminal, lines have no blanks at their ends.
+    """
+    table = lay_out(columns, rows, console.width, rare=rare, keys=keys, folds=folds)
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as printed:
+        console.print(table)
+    lines = (line.rstrip() for line in printed.get().splitlines())
+    console.file.write("".join(f"{line}\n" for line in lines))

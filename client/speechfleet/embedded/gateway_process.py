@@ -45,7 +45,8 @@ class GatewayProcess(ChildProcess):
         threading.Thread(target=self._read, name=f"read {self.pid}", daemon=True).start()
         if not self._serves.wait(READY_TIMEOUT_S) or not self.url:
             self.stop()
-            raise MisconfiguredError(f"the gateway did not start:\n{self.log_tail()}")
+            reason = self.log_tail().removeprefix("speechfleet: ")
+            raise MisconfiguredError(f"the gateway did not start: {reason}")
 
     def _read(self) -> None:
         assert self._process.stdout is not None

@@ -210,7 +210,7 @@ async def _view(context: RequestContext, status: BatchStatus) -> dict[str, Any]:
         "updated": status.updated,
         "model": status.about.get("model", ""),
         "voice": status.about.get("voice", ""),
-        "total": _number(status.about.get("total", "")),
+        "total": status.total,
         **{name: getattr(status, name) for name in COUNTS},
         "usage": dict(status.usage),
         "fed_by": "" if feed is None else feed.boot or WAITS_FOR_A_WORKER,
@@ -220,7 +220,3 @@ async def _view(context: RequestContext, status: BatchStatus) -> dict[str, Any]:
 
 def _fed(feed: Feed | None) -> float | None:
     return None if feed is None or not feed.size else min(1.0, feed.offset / feed.size)
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() else None

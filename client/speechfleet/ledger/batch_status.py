@@ -65,6 +65,27 @@ class BatchStatus:
     opened: float = 0.0
     expires: float = 0.0
 
+    @property
+    def total(self) -> int | None:
+        """Return the number of items that its client noted; None where that is not known."""
+        noted = self.about.get("total", "")
+        return int(noted) if noted.isascii() and noted.isdigit() else None
+
+    @property
+    def ended(self) -> int:
+        """Count the items that have ended, those of earlier runs included."""
+        return self.succeeded + self.failed + self.cancelled
+
+    @property
+    def done(self) -> int:
+        """Count the items that have ended as they are now: never more than there are.
+
+        An item whose text was changed ends once more, and both ends are counted.
+        """
+        if self.total is None:
+            return self.ended
+        return min(self.ended, max(0, self.total - self.outstanding))
+
     @classmethod
     def decode(
         cls, id: str, raw: Mapping[bytes, bytes], outstanding: int, unread: int

@@ -38,12 +38,16 @@ class Queues:
         self._scripts = connection.scripts
 
     async def depths(self) -> list[QueueDepth]:
-        """Count the messages of every queue."""
+        """Count the jobs that wait in every queue.
+
+        Of a job that was cancelled the message stays until a worker takes it.
+        """
         lists = await self._scripts.call("SMEMBERS", keys.LISTS)
         depths: dict[str, int] = {}
         for name in sorted(item.decode() for item in lists):
             queue = keys.queue_of(name)
-            depths[queue] = depths.get(queue, 0) + int(await self._scripts.call("LLEN", name))
+            waiting = int(await self._scripts.call("ZCARD", keys.pending(name)))
+            depths[queue] = depths.get(queue, 0) + waiting
         return [QueueDepth(queue, waiting) for queue, waiting in depths.items()]
 
     # --- lost messages ----------------------------------------------------------------------

@@ -59,6 +59,16 @@ def test_a_boolean_is_no_number(model: type[BaseModel], name: str, value: bool) 
     assert problems[name] == "boolean_as_number"
 
 
+@pytest.mark.parametrize("value", [float("inf"), "-inf", "nan"], ids=["infinity", "less", "nan"])
+@pytest.mark.parametrize(("model", "name"), NUMBERS)
+def test_what_is_not_finite_is_no_number(
+    model: type[BaseModel], name: str, value: float | str
+) -> None:
+    with pytest.raises(ValidationError) as refused:
+        model.model_validate({name: value})
+    assert name in {error["loc"][0] for error in refused.value.errors()}
+
+
 class Form(StrictModel):
     number: int | None = None
     ratio: float = 1.0

@@ -33,7 +33,9 @@ Out = Annotated[
 Id = Annotated[
     str | None,
     typer.Option(
-        "--id", help="Id of the batch. Default: the name of the folder.", show_default=False
+        "--id",
+        help="Id of the batch. Default: one of its own, which DIR/batch.json keeps.",
+        show_default=False,
     ),
 ]
 SkipBad = Annotated[bool, options.flag("--skip-bad", help="Skip bad lines and speak the others.")]

@@ -27,8 +27,10 @@ def batches(as_json: options.AsJson = False) -> None:
         output.table(
             ("id", "state", "corpus", "total", "done", "failed", "under way", "since (UTC)"),
             [
-                (each.id, each.state, each.about.get("corpus", ""), each.about.get("total", ""),
-                 each.succeeded, each.failed, each.outstanding, output.moment(each.created))
+                (each.id, each.state, each.about.get("corpus", ""),
+                 "" if each.total is None else each.total,
+                 min(each.succeeded, each.done), each.failed,
+                 each.outstanding, output.moment(each.created))
                 for each in found
             ],
             rare=("since (UTC)", "corpus", "under way"),
@@ -42,7 +44,7 @@ def batches(as_json: options.AsJson = False) -> None:
 def status(
     id: arguments.BatchId, watch: arguments.Watch = False, as_json: options.AsJson = False
 ) -> None:
-    """Show what the fleet has counted of a batch."""
+    """Show what the fleet has counted of a batch, over all its runs."""
 
     async def work(client: AsyncClient) -> None:
         if watch:

@@ -12,6 +12,9 @@ from speechfleet.ledger import BatchStatus
 from speechfleet.ledger.batch_status import UNDER_WAY
 
 POLL_INTERVAL_S = 1.0
+LOOKS_AT_END = 5
+"""Looks in a row that find all items ended, after which nothing more is waited for. One is not
+enough: the items of a run that goes on with changed texts have ended once before."""
 
 
 async def watch_batch(batch: AsyncBatch, *, quiet: bool) -> None:
@@ -19,23 +22,22 @@ async def watch_batch(batch: AsyncBatch, *, quiet: bool) -> None:
 
     Raises BatchNotFound.
     """
-    began = time.monotonic()
+    began, looks = time.monotonic(), 0
     first = now = await batch.status()
     with output.progress(quiet=quiet) as progress:
-        while now.state in UNDER_WAY and not _all_ended(now):
+        while now.state in UNDER_WAY and looks < LOOKS_AT_END:
             progress.update_or_tell(line(first, now, time.monotonic() - began))
             await asyncio.sleep(POLL_INTERVAL_S)
             now = await batch.status()
+            looks = looks + 1 if _all_ended(now) else 0
 
 
 def line(first: BatchStatus, now: BatchStatus, watched_s: float) -> str:
     """Return the counts of a batch, its rate since watching began, and the time that is left."""
-    total = int(now.about.get("total", "0") or 0)
-    done = _ended(now)
-    rate = (done - _ended(first)) / watched_s if watched_s > 0 else 0.0
+    rate = (now.ended - first.ended) / watched_s if watched_s > 0 else 0.0
     parts = [
-        f"{now.id}: {done:,}/{total:,}" if total else f"{now.id}: {done:,}",
-        f"ETA {duration((total - done) / rate)}" if rate and total else "",
+        f"{now.id}: {now.done:,}/{now.total:,}" if now.total else f"{now.id}: {now.done:,}",
+        f"ETA {duration((now.total - now.done) / rate)}" if rate and now.total else "",
         f"{rate:,.1f}/s" if rate else "",
         f"{now.failed:,} failed" if now.failed else "",
         f"{now.outstanding:,} under way",
@@ -43,10 +45,5 @@ def line(first: BatchStatus, now: BatchStatus, watched_s: float) -> str:
     return "  ".join(part for part in parts if part)
 
 
-def _ended(now: BatchStatus) -> int:
-    return now.succeeded + now.failed + now.cancelled
-
-
 def _all_ended(now: BatchStatus) -> bool:
-    total = int(now.about.get("total", "0") or 0)
-    return bool(total) and _ended(now) >= total and not now.outstanding
+    return bool(now.total) and now.done == now.total

@@ -20,7 +20,7 @@ def drawn(width: int, *rows: tuple[str, ...]) -> list[str]:
     file = io.StringIO()
     console = Console(file=file, width=width)
     print_table(console, ("subject", "verdict", "found", "what to do"), rows, keys=2, folds=2)
-    return [line.rstrip() for line in file.getvalue().splitlines()]
+    return file.getvalue().splitlines()
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
@@ -30,6 +30,15 @@ def test_no_word_of_a_command_is_cut(width: int) -> None:
     )
     assert any("'speechfleet[elevenlabs]'" in line for line in lines)
     assert all(len(line) <= width for line in lines)
+
+
+def test_a_program_gets_no_blanks_at_line_ends() -> None:
+    file = io.StringIO()
+    rows = [("redis", "ok", "a found thing"), ("a store", "warning", "")]
+    print_table(Console(file=file, width=300), ("subject", "verdict", "found"), rows)
+    assert file.getvalue() == (
+        "subject  verdict  found\nredis    ok       a found thing\na store  warning\n"
+    )
 
 
 def test_a_long_path_alone_does_not_stack_a_table() -> None:
