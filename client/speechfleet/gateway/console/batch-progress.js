@@ -9,7 +9,10 @@ export const batchPath = (id) => `#/batches/${encodeURIComponent(id)}`;
 export function partDone(batch) {
   const ended = batch.succeeded + batch.failed + batch.cancelled;
   if (batch.state === "ended") return 1;
-  if (batch.total) return Math.min(1, ended / batch.total);
+  if (batch.total) {
+    // An item whose text was changed has ended once before.
+    return Math.min(ended, Math.max(0, batch.total - batch.outstanding)) / batch.total;
+  }
   return batch.submitted ? (batch.fed ?? 1) * Math.min(1, ended / batch.submitted) : 0;
 }
 
