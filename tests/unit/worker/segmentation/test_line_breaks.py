@@ -123,7 +123,7 @@ TABLE_ROWS = (
         pytest.param(LIST, id="a list"),
         pytest.param(SENTENCES, id="a sentence a line"),
         pytest.param("\n".join(textwrap.wrap(prose("en")[0], 70)), id="wrapped prose"),
-        pytest.param(TABLE_ROWS, id="a line longer than an editor's behind a long one"),
+        pytest.param(TABLE_ROWS, id="rows of a table"),
     ],
 )
 def test_lines_that_arrive_in_pieces_are_judged_the_same(text: str, size: int) -> None:
