@@ -67,7 +67,8 @@ def bind(settings: Settings, host: str, port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         raise MisconfiguredError(
-            f"port {port} of {host} cannot be bound ({error.strerror}): use another port"
+            f"port {port} of {host} cannot be bound ({error.strerror}): use another --port, or "
+            "with `speechfleet up` another --gateway"
         ) from None
     listening.listen(QUEUE_LENGTH)
     return listening
