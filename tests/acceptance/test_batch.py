@@ -38,10 +38,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 @pytest.fixture
 def command(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Any:
     """Runs `speechfleet batch corpus ... --json` in a folder of its own; its one object."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SPEECHFLEET_PROVIDERS", PROVIDERS)
-    for name, value in stage.fleet.environ.items():
-        monkeypatch.setenv(name, value)
+    stage.enter(tmp_path, monkeypatch)
 
     def command(*arguments: str, status: int = 0) -> dict[str, Any]:
         model = ["--model", MODEL] if arguments[0] not in {"status", "cancel"} else []

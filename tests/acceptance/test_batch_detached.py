@@ -22,7 +22,7 @@ from speechfleet_worker.maintenance.heartbeat import HEARTBEAT_INTERVAL_S
 from speechfleet_worker.slots import Slots
 from tests.support import moto_server
 from tests.support.corpora import corpus, manifest
-from tests.support.stage import MODEL, PROVIDERS, Hold, Stage, opening, sentences, staged
+from tests.support.stage import MODEL, Hold, Stage, opening, sentences, staged
 
 T = TypeVar("T")
 
@@ -71,10 +71,7 @@ def comparable(out: Path) -> dict[str, dict[str, Any]]:
 async def test_the_feeding_worker_is_killed_and_every_item_is_spoken_once(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SPEECHFLEET_PROVIDERS", PROVIDERS)
-    for name, value in stage.fleet.environ.items():
-        monkeypatch.setenv(name, value)
+    stage.enter(tmp_path, monkeypatch)
     texts = sentences("the detached corpus", 60)
     hold = Hold(tmp_path, opening(59))
     path = corpus(tmp_path / "corpus.jsonl", texts, **hold.options)
@@ -262,10 +259,7 @@ async def test_it_stops_before_its_limit(stage: Stage) -> None:
 async def test_each_item_has_one_line_although_its_folder_is_fetched(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SPEECHFLEET_PROVIDERS", PROVIDERS)
-    for name, value in stage.fleet.environ.items():
-        monkeypatch.setenv(name, value)
+    stage.enter(tmp_path, monkeypatch)
     path = corpus(tmp_path / "corpus.jsonl", sentences("detached into a folder", 4))
     command = ["batch", str(path), "--id", "one-line", "--out", "fetched", "--detach"]
     assert await stage.off_loop(run, [*command, "--model", MODEL]) == 0, capsys.readouterr().err

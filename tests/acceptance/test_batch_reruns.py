@@ -11,7 +11,7 @@ import pytest
 
 from speechfleet.cli.app import run
 from tests.support.corpora import corpus, manifest
-from tests.support.stage import MODEL, PROVIDERS, Stage, sentences, staged
+from tests.support.stage import MODEL, Stage, sentences, staged
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +23,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 @pytest.fixture
 def batch(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Any:
     """Runs `speechfleet batch corpus.jsonl --out out`; its one object."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SPEECHFLEET_PROVIDERS", PROVIDERS)
-    for name, value in stage.fleet.environ.items():
-        monkeypatch.setenv(name, value)
+    stage.enter(tmp_path, monkeypatch)
 
     def batch(*arguments: str) -> dict[str, Any]:
         command = ["batch", "corpus.jsonl", "--out", "out", "--model", MODEL, "--json"]

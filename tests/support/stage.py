@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
+
 from speechfleet import AsyncClient, Chunk, Msg, Settings
 from speechfleet.embedded import EmbeddedFleet
 from speechfleet.job import AsyncJob
@@ -205,6 +207,12 @@ class Stage:
     def client_environ(self) -> dict[str, str]:
         """For a client in a process of its own."""
         return {**os.environ, **self.fleet.environ}
+
+    def enter(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let the commands of this process work in a folder, with this fleet and its provider."""
+        monkeypatch.chdir(folder)
+        for name, value in {**self.fleet.environ, "SPEECHFLEET_PROVIDERS": PROVIDERS}.items():
+            monkeypatch.setenv(name, value)
 
     async def off_loop(self, work: Callable[..., T], *arguments: Any) -> T:
         """What blocks (starting and ending processes) runs beside the loop."""
