@@ -1,4 +1,4 @@
-"""Models of what people send and set, in which true and false are no numbers."""
+"""Models of what people send and set: true, false and infinity are no numbers in them."""
 
 from __future__ import annotations
 

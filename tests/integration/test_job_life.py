@@ -30,6 +30,7 @@ from speechfleet.ledger import Connection, Jobs, Lease, LeaseLost, Workers, keys
 from speechfleet.ledger.keys import JobKeys
 from speechfleet.ledger.lease import RecordedSegment
 from speechfleet.ledger.message import BEHIND, JobMessage
+from speechfleet.ledger.overview import FleetOverview
 from speechfleet.ledger.queues import Queues
 from speechfleet.lifecycle import LOSSES_BEFORE_FAILED, LOSSES_BEFORE_ISOLATION, State
 from speechfleet.record import StoredSegment
@@ -70,6 +71,7 @@ class JobLife(RuleBasedStateMachine):
         self.jobs = Jobs(self.connection)
         self.workers = Workers(self.connection)
         self.queues = Queues(self.connection)
+        self.overview = FleetOverview(self.connection)
         self.job = JobKeys("default", "the job")
         self.model = Model()
         self.numbers = itertools.count(1)
@@ -338,8 +340,8 @@ class JobLife(RuleBasedStateMachine):
 
     @invariant()
     def a_job_stands_in_line_exactly_while_it_is_queued(self) -> None:
-        depths = self.run(self.queues.depths())
-        lists = [f"{depth.queue}{suffix}" for depth in depths for suffix in ("", BEHIND)]
+        queues = self.run(self.overview.overview([])).queues
+        lists = [f"{status.queue}{suffix}" for status in queues for suffix in ("", BEHIND)]
         waiting = [
             name
             for queue in lists
@@ -347,7 +349,7 @@ class JobLife(RuleBasedStateMachine):
         ]
         queued = self.model.state is State.QUEUED
         assert waiting == ([self.job.name.encode()] if queued else [])
-        assert sum(depth.waiting for depth in depths) == int(queued)
+        assert sum(status.waiting for status in queues) == int(queued)
 
     @invariant()
     def nothing_is_left_behind(self) -> None:

@@ -125,15 +125,16 @@ def _providers(workers: Sequence[WorkerInfo]) -> list[Finding]:
 
 
 async def _queues(client: AsyncClient) -> list[Finding]:
-    served = {queue for worker in await client.workers() for queue in worker.queues}
+    overview = await client.ledger.overview.overview(await client.workers())
+    served = {queue for worker in overview.workers for queue in worker.queues}
     mend = f"start a worker that has what the provider needs: {start_command()}"
     return [
         Finding(
-            f"queue {depth.queue}",
+            f"queue {status.queue}",
             Verdict.WARNING,
-            f"{output.count(depth.waiting, 'job')} in line that no worker takes",
+            f"{output.count(status.waiting, 'job')} in line that no worker takes",
             mend,
         )
-        for depth in await client.ledger.queues.depths()
-        if depth.waiting and depth.queue not in served
+        for status in overview.queues
+        if status.waiting and status.queue not in served
     ]

@@ -141,5 +141,4 @@ def print_table(
         return
     with console.capture() as printed:
         console.print(table)
-    lines = (line.rstrip() for line in printed.get().splitlines())
-    console.file.write("".join(f"{line}\n" for line in lines))
+    console.file.write("\n".join(line.rstrip() for line in printed.get().split("\n")))

@@ -46,7 +46,7 @@ class PartOrder(StrictModel):
 class JobOrder(StrictModel):
     """A text, and how it is to be spoken."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid")
 
     text: str = Field("", description="what to say; or parts")
     parts: list[PartOrder] | None = Field(None, description="of a dialogue, instead of a text")

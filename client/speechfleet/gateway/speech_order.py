@@ -21,7 +21,7 @@ from speechfleet.tts import Msg
 class FallbackOrder(StrictModel):
     """A fallback voice: `voices` maps voices of the first choice to those of this model."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid")
 
     model: str
     voice: str = ""
@@ -115,7 +115,7 @@ class VoiceId(StrictModel):
 class SpeechOrder(StrictModel):
     """OpenAI's fields; whatever else there is, is the provider's own option of that name."""
 
-    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+    model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, JsonValue]
 
     model: str = Field(description="provider/model, an alias, or the bare name of OpenAI's")

@@ -18,7 +18,7 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
 class TakeOrder(StrictModel):
     """A segment that is to be spoken again, and how."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid")
 
     segment: int = Field(ge=0, description="from 0")
     voice: str = Field("", description="empty: as submitted")

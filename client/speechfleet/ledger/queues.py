@@ -1,10 +1,9 @@
-"""Queues of job messages: their depth, lost messages, delayed jobs."""
+"""Queues of job messages: lost messages, delayed jobs."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from speechfleet.ledger import keys
@@ -19,14 +18,6 @@ MAX_POPPED = 1000
 """Popped messages of a list that one look reports."""
 
 
-@dataclass(frozen=True)
-class QueueDepth:
-    """A queue and the number of messages that wait in it."""
-
-    queue: str
-    waiting: int
-
-
 class Queues:
     """Job messages that wait, and those that have to be sent again.
 
@@ -36,19 +27,6 @@ class Queues:
 
     def __init__(self, connection: Connection) -> None:
         self._scripts = connection.scripts
-
-    async def depths(self) -> list[QueueDepth]:
-        """Count the jobs that wait in every queue.
-
-        Of a job that was cancelled the message stays until a worker takes it.
-        """
-        lists = await self._scripts.call("SMEMBERS", keys.LISTS)
-        depths: dict[str, int] = {}
-        for name in sorted(item.decode() for item in lists):
-            queue = keys.queue_of(name)
-            waiting = int(await self._scripts.call("ZCARD", keys.pending(name)))
-            depths[queue] = depths.get(queue, 0) + waiting
-        return [QueueDepth(queue, waiting) for queue, waiting in depths.items()]
 
     # --- lost messages ----------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ MESSAGE_CHARACTERS = 500
 class TextConfig(StrictModel):
     """The order of a client, before its text; further fields are options of the provider."""
 
-    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+    model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, JsonValue]
 
     model: str | None = None
